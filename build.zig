@@ -1,0 +1,74 @@
+//! Builds the shared library `libpyuring.so` and runs its tests.
+//!
+//!   zig build                 the library, into zig-out/lib
+//!   zig build test            every Zig test, the simulator's smoke seeds included
+//!   zig build bench           bench/*.zig, into zig-out/bin
+//!   zig build fmt             fails when a source file is not formatted
+//!
+//! Always pass -Dtarget (x86_64-linux-gnu.2.17, aarch64-linux-gnu.2.17): without it the
+//! library would use instructions that only the building machine may have.
+
+const std = @import("std");
+
+pub fn build(b: *std.Build) void {
+    const target = b.standardTargetOptions(.{});
+    const optimize = b.standardOptimizeOption(.{});
+
+    const library = b.addLibrary(.{
+        .name = "pyuring",
+        .linkage = .dynamic,
+        .root_module = b.createModule(.{
+            .root_source_file = b.path("zig/root.zig"),
+            .target = target,
+            .optimize = optimize,
+            .strip = optimize != .Debug,
+            .unwind_tables = .none,
+        }),
+    });
+    b.installArtifact(library);
+
+    add_tests(b, optimize);
+    add_bench(b, target);
+
+    const format = b.addFmt(.{ .paths = &.{ "build.zig", "zig", "bench" }, .check = true });
+    b.step("fmt", "Fail when a source file is not formatted").dependOn(&format.step);
+}
+
+/// Tests run on the building machine, in whatever mode was asked for.
+fn add_tests(b: *std.Build, optimize: std.builtin.OptimizeMode) void {
+    const tests = b.addTest(.{
+        .root_module = b.createModule(.{
+            .root_source_file = b.path("zig/root.zig"),
+            .target = b.graph.host,
+            .optimize = optimize,
+        }),
+        .use_llvm = true,
+        .filters = b.option([]const []const u8, "filter", "Run the tests whose name has this") orelse &.{},
+    });
+    const run = b.addRunArtifact(tests);
+    run.has_side_effects = true;
+    b.step("test", "Run the Zig tests").dependOn(&run.step);
+}
+
+/// The benchmark's native programs import the library's modules as `pyuring`.
+fn add_bench(b: *std.Build, target: std.Build.ResolvedTarget) void {
+    const step = b.step("bench", "Build the benchmark programs");
+    const engine = b.createModule(.{
+        .root_source_file = b.path("zig/engine.zig"),
+        .target = target,
+        .optimize = .ReleaseSafe,
+    });
+    inline for (.{ "floor", "load", "epoll_echo" }) |name| {
+        const path = "bench/" ++ name ++ ".zig";
+        const program = b.addExecutable(.{
+            .name = name,
+            .root_module = b.createModule(.{
+                .root_source_file = b.path(path),
+                .target = target,
+                .optimize = .ReleaseFast,
+                .imports = &.{.{ .name = "pyuring", .module = engine }},
+            }),
+        });
+        step.dependOn(&b.addInstallArtifact(program, .{}).step);
+    }
+}

@@ -1,0 +1,116 @@
+//! The io_uring ABI as the kernel's headers give it, where std.os.linux lacks a name or a shape,
+//! and the few plain system calls the library makes. Owns nothing and keeps no state.
+//!
+//! A system call's result stays what the kernel says, >= 0 or -errno, as an i32: `ok` and `errno_of`
+//! read it. Errors become Zig error sets one layer up, where their meaning is known.
+
+const std = @import("std");
+const builtin = @import("builtin");
+pub const linux = std.os.linux;
+
+pub const Cqe = linux.io_uring_cqe;
+pub const Params = linux.io_uring_params;
+pub const E = linux.E;
+
+// Set-up flags after NO_SQARRAY (include/uapi/linux/io_uring.h, 6.18).
+pub const IORING_SETUP_HYBRID_IOPOLL: u32 = 1 << 17;
+pub const IORING_SETUP_CQE_MIXED: u32 = 1 << 18;
+
+// Feature bits after LINKED_FILE.
+pub const IORING_FEAT_REG_REG_RING: u32 = 1 << 13;
+pub const IORING_FEAT_RECVSEND_BUNDLE: u32 = 1 << 14;
+pub const IORING_FEAT_MIN_TIMEOUT: u32 = 1 << 15;
+pub const IORING_FEAT_RW_ATTR: u32 = 1 << 16;
+pub const IORING_FEAT_NO_IOWAIT: u32 = 1 << 17;
+
+// Every check below fails to compile once std's value exists and differs from ours.
+comptime {
+    for (.{
+        "IORING_SETUP_HYBRID_IOPOLL",  "IORING_SETUP_CQE_MIXED",  "IORING_FEAT_REG_REG_RING",
+        "IORING_FEAT_RECVSEND_BUNDLE", "IORING_FEAT_MIN_TIMEOUT", "IORING_FEAT_RW_ATTR",
+        "IORING_FEAT_NO_IOWAIT",
+    }) |name| {
+        if (@hasDecl(linux, name)) std.debug.assert(@field(linux, name) == @field(@This(), name));
+    }
+}
+
+/// True for a result that is not an error.
+pub fn ok(result: i32) bool {
+    return result >= 0;
+}
+
+/// -errno for one of the kernel's error numbers.
+pub fn negative(e: E) i32 {
+    return -@as(i32, @intFromEnum(e));
+}
+
+/// The error number of a negative result.
+pub fn errno_of(result: i32) E {
+    std.debug.assert(result < 0);
+    return @enumFromInt(-result);
+}
+
+/// A raw system call's return value as >= 0 or -errno.
+pub fn result_of(raw: usize) i32 {
+    const signed: isize = @bitCast(raw);
+    std.debug.assert(signed >= -4095 and signed <= std.math.maxInt(i32));
+    return @intCast(signed);
+}
+
+pub fn setup(entries: u32, params: *Params) i32 {
+    return result_of(linux.io_uring_setup(entries, params));
+}
+
+/// io_uring_enter(2) with its extended argument: a raw call, for std's wrapper takes a signal set.
+pub fn enter(fd: i32, to_submit: u32, min_complete: u32, flags: u32, arg: ?*const anyopaque, size: usize) i32 {
+    return result_of(linux.syscall6(
+        .io_uring_enter,
+        @as(usize, @bitCast(@as(isize, fd))),
+        to_submit,
+        min_complete,
+        flags,
+        @intFromPtr(arg),
+        size,
+    ));
+}
+
+pub fn register(fd: i32, opcode: u32, arg: ?*const anyopaque, count: u32) i32 {
+    return result_of(linux.syscall4(
+        .io_uring_register,
+        @as(usize, @bitCast(@as(isize, fd))),
+        opcode,
+        @intFromPtr(arg),
+        count,
+    ));
+}
+
+/// Anonymous zeroed memory from the kernel, or null. Page aligned; `unmap` returns it.
+pub fn map_anonymous(size: usize) ?[]align(std.heap.page_size_min) u8 {
+    const raw = linux.mmap(
+        null,
+        size,
+        .{ .READ = true, .WRITE = true },
+        .{ .TYPE = .PRIVATE, .ANONYMOUS = true },
+        -1,
+        0,
+    );
+    if (linux.errno(raw) != .SUCCESS) return null;
+    const pointer: [*]align(std.heap.page_size_min) u8 = @ptrFromInt(raw);
+    return pointer[0..size];
+}
+
+pub fn unmap(memory: []align(std.heap.page_size_min) const u8) void {
+    _ = linux.munmap(memory.ptr, memory.len);
+}
+
+pub fn close(fd: i32) void {
+    _ = linux.close(fd);
+}
+
+/// Nanoseconds of the monotonic clock (CLOCK_MONOTONIC: no jumps, stops in suspend).
+pub fn monotonic_ns() u64 {
+    var now: linux.timespec = undefined;
+    const raw = linux.clock_gettime(.MONOTONIC, &now);
+    std.debug.assert(linux.errno(raw) == .SUCCESS);
+    return @as(u64, @intCast(now.sec)) * std.time.ns_per_s + @as(u64, @intCast(now.nsec));
+}
