@@ -29,4 +29,5 @@ comptime {
 test {
     _ = @import("ring.zig");
     _ = @import("kernel.zig");
+    _ = @import("buffer_group.zig");
 }

@@ -1,0 +1,132 @@
+"""Loads libpyuring.so and binds its symbols: the only module that imports ctypes.
+
+Owns the table of symbols and of shared structs, and refuses a library that is missing, made for
+another machine, or of another version (F54). Never holds state of a ring or a connection.
+
+`lib` drops the interpreter lock during a call, `pylib` keeps it: functions that touch Python
+objects are called through `pylib` only. Hot objects are native types; `pyuring_python_types`
+makes them, and they are published here under their names (RingCore, SqeCore …).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+from typing import Any
+
+from pyuring.errors import NativeLibraryError
+
+__all__ = ["ABI_VERSION", "LIBRARY_PATH", "check", "lib", "pylib"]
+
+ABI_VERSION = 1
+LIBRARY_PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "libpyuring.so")
+
+_u32 = ctypes.c_uint32
+_text = ctypes.c_char_p
+
+# Called through `lib`: symbol -> (result, arguments).
+SYMBOLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "pyuring_abi_version": (_u32, ()),
+    "pyuring_layouts": (_text, ()),
+}
+
+# Called through `pylib`, with the interpreter lock held.
+OBJECT_SYMBOLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "pyuring_python_types": (ctypes.py_object, ()),
+}
+
+# Structs that cross the border by pointer: the name in abi.zig's `shared_structs` -> ours.
+STRUCTS: dict[str, type[ctypes.Structure]] = {}
+
+# The machine numbers of elf(5) that wheels exist for.
+_MACHINES = {62: "x86_64", 183: "aarch64"}
+_REINSTALL = "install pyuring-engine again; in a source checkout, build the library again"
+
+
+def check(result: int, what: str) -> int:
+    """Return `result`, or raise the OSError subclass for a -errno, naming `what` failed."""
+    if result >= 0:
+        return result
+    raise OSError(-result, f"{what}: {os.strerror(-result)}")
+
+
+def _refuse(reason: str, remedy: str = _REINSTALL) -> NativeLibraryError:
+    return NativeLibraryError(f"{reason}; {remedy}", name="pyuring", path=LIBRARY_PATH)
+
+
+def _examine(path: str) -> None:
+    """Raise unless `path` is an ELF library for this machine, in words better than dlopen's."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(20)
+    except OSError as error:
+        raise _refuse(f"{path} cannot be read ({error.strerror})") from None
+    if len(head) < 20 or head[:4] != b"\x7fELF":
+        raise _refuse(f"{path} is not a library")
+    number = int.from_bytes(head[18:20], "little")
+    machine = _MACHINES.get(number, f"ELF machine {number}")
+    if machine != platform.machine():
+        raise _refuse(f"{path} is for {machine}, this machine is {platform.machine()}")
+
+
+def _load() -> tuple[ctypes.CDLL, ctypes.PyDLL]:
+    """Load the library in both manners and compare its version and layouts with ours."""
+    if not sys.platform.startswith("linux"):
+        raise _refuse("pyuring runs on Linux only", "use it on Linux 5.10 or newer")
+    _examine(LIBRARY_PATH)
+    try:
+        dropping, keeping = ctypes.CDLL(LIBRARY_PATH), ctypes.PyDLL(LIBRARY_PATH)
+        # The version first: with another one, any other symbol may be missing.
+        found = _bind(dropping, "pyuring_abi_version", SYMBOLS)()
+    except (OSError, AttributeError) as error:
+        raise _refuse(f"{LIBRARY_PATH} cannot be loaded ({error})") from None
+    if found != ABI_VERSION:
+        raise _refuse(f"{LIBRARY_PATH} has ABI version {found}, this Python code {ABI_VERSION}")
+    try:
+        for library, table in ((dropping, SYMBOLS), (keeping, OBJECT_SYMBOLS)):
+            for symbol in table:
+                _bind(library, symbol, table)
+    except AttributeError as error:
+        raise _refuse(f"{LIBRARY_PATH} lacks a symbol ({error})") from None
+    theirs, ours = dropping.pyuring_layouts().decode("ascii"), layouts()
+    if theirs != ours:
+        raise _refuse(
+            f"{LIBRARY_PATH} lays structs out as {theirs!r}, this Python code as {ours!r}"
+        )
+    return dropping, keeping
+
+
+def _bind(library: ctypes.CDLL, symbol: str, table: dict[str, tuple[Any, tuple[Any, ...]]]) -> Any:
+    """Give a foreign function its types, once."""
+    function = getattr(library, symbol)
+    function.restype, function.argtypes = table[symbol]
+    return function
+
+
+def layouts() -> str:
+    """Return `STRUCTS` in the words of the library: `Name:size field@offset+size …;` each."""
+    return "".join(_layout(name, struct) for name, struct in STRUCTS.items())
+
+
+def _layout(name: str, struct: type[ctypes.Structure]) -> str:
+    fields = (entry[0] for entry in struct._fields_)
+    places = (f" {f}@{getattr(struct, f).offset}+{getattr(struct, f).size}" for f in fields)
+    return f"{name}:{ctypes.sizeof(struct)}{''.join(places)};"
+
+
+def _make_types(library: ctypes.PyDLL) -> dict[str, Any]:
+    """Let the library make its native types with this interpreter."""
+    try:
+        return dict(library.pyuring_python_types())
+    except ValueError:  # ctypes: "PyObject is NULL", without an exception of CPython's own
+        version = platform.python_version()
+        raise _refuse(
+            f"{platform.python_implementation()} {version} lacks a function that pyuring calls",
+            "CPython 3.10 or newer has them all",
+        ) from None
+
+
+lib, pylib = _load()
+globals().update(_make_types(pylib))
