@@ -1,0 +1,120 @@
+"""What a contributor runs: `nox` for everything that must pass, `nox -s NAME` for one part.
+
+The sessions share one copy of zig, unpacked below .nox; the wheel is built once and the tests
+run on what would be shipped. Interpreters that are not found are skipped, with a line that says so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "types", "zig", "tests", "wheels"]
+nox.options.reuse_venv = "yes"
+# A machine need not have every Python; what is missing is skipped, in CI as well.
+nox.options.error_on_missing_interpreters = False
+
+ROOT = Path(__file__).resolve().parent
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14", "3.13t", "3.14t"]
+ARCHITECTURES = ["x86_64", "aarch64"]
+DIST = ROOT / "dist"
+
+
+def offer_pyenv_versions() -> None:
+    """Let `python3.X` on the PATH find every CPython that pyenv has, not only the selected one."""
+    if not shutil.which("pyenv"):
+        return
+    listing = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True)
+    wanted = tuple(f"{version.rstrip('t')}." for version in PYTHONS)
+    found = [name for name in listing.stdout.split() if name.startswith(wanted) and "/" not in name]
+    if found:
+        os.environ["PYENV_VERSION"] = ":".join(found)
+
+
+offer_pyenv_versions()
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install dependency groups of pyproject.toml into the session."""
+    session.install("-q", *nox.project.dependency_groups(PROJECT, *groups))
+
+
+def zig_environment(session: nox.Session) -> dict[str, str]:
+    """Return an environment where `python -m ziglang` works; one copy of zig serves all."""
+    (requirement,) = nox.project.dependency_groups(PROJECT, "zig")
+    target = ROOT / ".nox" / requirement.replace("==", "-")
+    if not (target / "ziglang" / "zig").exists():
+        session.install("-q", "--target", str(target), requirement)
+    return {"PYTHONPATH": str(target)}
+
+
+def build(session: nox.Session, kind: str, arch: str = "") -> None:
+    """Build into dist with hatchling, without a second download of zig."""
+    env = zig_environment(session) | {"PYURING_TARGET": arch}
+    command = ["python", "-m", "build", "--no-isolation", "--outdir", str(DIST), kind]
+    session.run(*command, env=env, silent=True)
+
+
+def host_wheel() -> Path:
+    """Return the wheel that the session `build` made."""
+    machine = os.uname().machine
+    wheels = sorted(DIST.glob(f"*_{machine}.whl"), key=lambda path: path.stat().st_mtime_ns)
+    if not wheels:
+        raise SystemExit("no wheel in dist: run `nox -s build`")
+    return wheels[-1]
+
+
+@nox.session(name="build")
+def build_session(session: nox.Session) -> None:
+    """Build this machine's wheel, and the library beside the Python modules."""
+    install(session, "build")
+    build(session, "--wheel")
+    session.log(f"built {host_wheel().name}")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check formatting and style: ruff for Python, zig fmt for Zig."""
+    install(session, "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("python", "-m", "ziglang", "build", "fmt", env=zig_environment(session))
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types: mypy --strict."""
+    install(session, "types")
+    session.run("mypy", "--strict")
+
+
+@nox.session
+def zig(session: nox.Session) -> None:
+    """Run the Zig tests; arguments go to `zig build`, such as -Dfilter=NAME."""
+    env = zig_environment(session)
+    session.run("python", "-m", "ziglang", "build", "test", *session.posargs, env=env)
+
+
+@nox.session(python=PYTHONS, requires=["build"])
+def tests(session: nox.Session) -> None:
+    """Run the Python tests on every CPython found; arguments go to pytest."""
+    install(session, "tests")
+    session.install("-q", "--force-reinstall", "--no-deps", str(host_wheel()))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build both wheels and the sdist, look into them, and use them in clean environments."""
+    install(session, "wheels", "tests")
+    shutil.rmtree(DIST, ignore_errors=True)
+    build(session, "--sdist")
+    for arch in ARCHITECTURES:
+        build(session, "--wheel", arch=arch)
+    session.run("pytest", "tests/test_packaging.py", env={"PYURING_DIST": str(DIST)})

@@ -1,0 +1,65 @@
+"""What every test may ask for: a seed that replays, a Python in a process of its own.
+
+It owns no test and starts no engine; that is `pyuring.testing`'s business.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+RunPython = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """Return the number a random test starts from: PYURING_SEED, or a new one that is printed."""
+    value = int(os.environ.get("PYURING_SEED") or random.SystemRandom().randrange(2**32))
+    print(f"PYURING_SEED={value}  (replays {request.node.name})")
+    return value
+
+
+@pytest.fixture
+def rng(seed: int) -> random.Random:
+    """Return a generator started from `seed`."""
+    return random.Random(seed)
+
+
+@pytest.fixture
+def run_python() -> RunPython:
+    """Return a function that runs code in a fresh interpreter and hands back what it did."""
+
+    def run(code: str, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-X", "faulthandler", "-c", code, *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout, check=False, cwd=ROOT
+        )
+
+    return run
+
+
+@pytest.fixture
+def descriptors_kept() -> Iterator[None]:
+    """Fail the test that leaves a descriptor open, or closes one that is not its own."""
+    before = open_descriptors()
+    yield
+    after = open_descriptors()
+    assert after == before, f"before {before}, after {after}"
+
+
+def open_descriptors() -> dict[str, str]:
+    """Return number and target of every open descriptor of this process."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[name] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            continue  # the listing's own descriptor
+    return found
