@@ -23,13 +23,38 @@ __all__ = ["ABI_VERSION", "LIBRARY_PATH", "check", "lib", "pylib"]
 ABI_VERSION = 1
 LIBRARY_PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "libpyuring.so")
 
+_i32 = ctypes.c_int32
 _u32 = ctypes.c_uint32
 _text = ctypes.c_char_p
+
+
+_ANSWERS = (
+    "io_uring cqsize clamp r_disabled attach_wq submit_all coop_taskrun taskrun_flag "
+    "single_issuer defer_taskrun sqpoll sqpoll_single_issuer sqe128 cqe32 cqe_mixed "
+    "iopoll hybrid_iopoll no_sqarray "
+    "sqpoll_coop_taskrun sqpoll_defer_taskrun defer_taskrun_alone "
+    "ext_arg single_shot linked provided_buffers buffer_rings multishot_accept "
+    "multishot_recv incremental_buffers recv_bundle send_bundle send_zc async_cancel "
+    "cancel_fd sync_cancel registered_ring_fd registered_buffers direct_descriptors "
+    "msg_ring operations_known"
+).split()
+
+
+class Profile(ctypes.Structure):
+    """What `pyuring_probe` fills: the kernel's answers, named as in zig/probe.zig."""
+
+    _fields_ = (
+        *((name, _i32) for name in _ANSWERS),
+        ("features", _u32),
+        ("operations", ctypes.c_uint8 * 128),
+    )
+
 
 # Called through `lib`: symbol -> (result, arguments).
 SYMBOLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pyuring_abi_version": (_u32, ()),
     "pyuring_layouts": (_text, ()),
+    "pyuring_probe": (_i32, (ctypes.POINTER(Profile),)),
 }
 
 # Called through `pylib`, with the interpreter lock held.
@@ -38,7 +63,7 @@ OBJECT_SYMBOLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 }
 
 # Structs that cross the border by pointer: the name in abi.zig's `shared_structs` -> ours.
-STRUCTS: dict[str, type[ctypes.Structure]] = {}
+STRUCTS: dict[str, type[ctypes.Structure]] = {"Profile": Profile}
 
 # The machine numbers of elf(5) that wheels exist for.
 _MACHINES = {62: "x86_64", 183: "aarch64"}

@@ -29,5 +29,6 @@ comptime {
 test {
     _ = @import("ring.zig");
     _ = @import("kernel.zig");
+    _ = @import("probe.zig");
     _ = @import("buffer_group.zig");
 }
