@@ -1,0 +1,156 @@
+"""Echo: the server's CPU time per message, and the round trip of one connection (bars 3 and 4).
+
+Run as `python bench/echo.py`; see bench/README.md. All servers are up at once, each idle but the
+one under load; rounds are interleaved and the order turns, so that drift meets all of them alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import sys
+from typing import Any
+
+import report
+import servers
+from harness import BenchError, Running, Sample, Scenario, default_nice, load, peers_python, serving
+
+SCENARIOS = (
+    Scenario("64B", size=64),
+    Scenario("1KiB", size=1024),
+    Scenario("16KiB", size=16 * 1024),
+    Scenario("64B-depth16", size=64, depth=16),
+    Scenario("64B-1conn", connections=1, size=64),
+)
+# scenario, ours (the better of them), peer, limit, figure
+BARS = (
+    ("64B", ("pyuring",), "uvloop", 0.82, "cpu_us"),
+    ("64B", ("pyuring",), "zloop", 1.00, "cpu_us"),
+    ("64B", ("pyuring",), "floor", 1.20, "cpu_us"),
+    ("1KiB", ("pyuring",), "uvloop", 0.82, "cpu_us"),
+    ("1KiB", ("pyuring",), "zloop", 1.00, "cpu_us"),
+    ("16KiB", ("pyuring", "pyuring-buffered"), "rloop", 1.00, "cpu_us"),
+    ("16KiB", ("pyuring", "pyuring-buffered"), "epoll", 1.10, "cpu_us"),
+    ("64B-depth16", ("pyuring",), "uvloop", 1.00, "cpu_us"),
+    ("64B-depth16", ("pyuring",), "rloop", 1.00, "cpu_us"),
+    ("64B-1conn", ("pyuring",), "uvloop", 1.00, "p50_us"),
+)
+RATIOS = ("uvloop", "zloop", "rloop", "epoll", "floor")
+
+Samples = dict[str, dict[str, list[Sample]]]
+
+
+def measure(
+    running: list[Running], scenarios: list[Scenario], options: argparse.Namespace
+) -> Samples:
+    """Run every scenario in interleaved rounds; a server that fails one is left out of it."""
+    found: Samples = {scenario.name: {} for scenario in scenarios}
+    for scenario in scenarios:
+        for turn in range(options.rounds):
+            shift = turn % len(running)
+            for one in running[shift:] + running[:shift]:
+                name = one.server.name
+                sample = load(one, scenario, options.seconds, options.warmup, options.nice)
+                if sample.errors:
+                    print(f"{name}, {scenario.name}: {sample}", file=sys.stderr)
+                    options.failed.append((name, scenario.name))
+                found[scenario.name].setdefault(name, []).append(sample)
+    return found
+
+
+def figure(samples: list[Sample], what: str) -> float:
+    """The median of one figure over the rounds."""
+    if what == "cpu_us":
+        return report.median([sample.cpu_us for sample in samples])
+    return report.median([sample.p50_ns / 1e3 for sample in samples])
+
+
+def scenario_table(name: str, found: dict[str, list[Sample]]) -> str:
+    """One scenario's table: CPU per message, its ratios to the peers, latency, rate, business."""
+    peers = [peer for peer in RATIOS if peer in found]
+    headers = [name, "us/msg", "+-%", *(f"/{peer}" for peer in peers), "p50 us", "p99 us"]
+    headers += ["msg/s", "busy %"]
+    rows = []
+    for server, samples in found.items():
+        cpu = figure(samples, "cpu_us")
+        row = [server, f"{cpu:.2f}", f"{report.spread([s.cpu_us for s in samples]) * 100:.0f}"]
+        row += [f"{cpu / figure(found[peer], 'cpu_us'):.2f}" for peer in peers]
+        row += [f"{figure(samples, 'p50_us'):.1f}"]
+        row += [f"{report.median([s.p99_ns / 1e3 for s in samples]):.1f}"]
+        row += [f"{report.median([s.rate for s in samples]):.0f}"]
+        row += [f"{report.median([s.busy for s in samples]) * 100:.0f}"]
+        rows.append(row)
+    return report.table(headers, rows)
+
+
+def bars(found: Samples) -> list[dict[str, Any]]:
+    """The bars whose two sides were both measured."""
+    verdicts = []
+    for scenario, candidates, peer, limit, what in BARS:
+        results = found.get(scenario, {})
+        ours = [figure(results[name], what) for name in candidates if name in results]
+        if ours and peer in results:
+            ratio = min(ours) / figure(results[peer], what)
+            verdicts.append(report.verdict(f"{scenario} {what} / {peer}", ratio, limit))
+    return verdicts
+
+
+def arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a window")
+    parser.add_argument("--warmup", type=float, default=0.5)
+    parser.add_argument("--servers", default=",".join(servers.NAMES))
+    parser.add_argument("--scenarios", default=",".join(s.name for s in SCENARIOS))
+    parser.add_argument("--python", default=sys.executable, help="CPython for all servers (3.13)")
+    parser.add_argument("--nice", type=int, default=default_nice())
+    parser.add_argument("--json", help="also write every sample here")
+    parser.add_argument("--quick", action="store_true", help="one short round: a smoke test")
+    options = parser.parse_args(argv)
+    if options.quick:
+        options.rounds, options.seconds, options.warmup = 1, 0.2, 0.1
+    options.failed = []
+    return options
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, print, save; 1 when a bar is missed, 3 when a server made mistakes."""
+    options = arguments(argv)
+    scenarios = [s for s in SCENARIOS if s.name in options.scenarios.split(",")]
+    python = peers_python(options.python)
+    names = [name for name in options.servers.split(",") if servers.available(name, python)]
+    for name in set(options.servers.split(",")) - set(names):
+        print(f"left out, not available here: {name}", file=sys.stderr)
+    with contextlib.ExitStack() as stack:
+        running = []
+        for name in names:
+            one = stack.enter_context(serving(servers.server(name, python), options.nice))
+            servers.check(one)
+            running.append(one)
+        found = measure(running, scenarios, options)
+    for name, results in found.items():
+        print(scenario_table(name, results), end="\n\n")
+    for one in running:
+        if one.server.note:
+            print(f"* {one.server.note}\n")
+    verdicts = bars(found)
+    print(report.verdicts(verdicts))
+    samples = {
+        scenario: {name: [dataclasses.asdict(s) for s in many] for name, many in results.items()}
+        for scenario, results in found.items()
+    }
+    started = {one.server.name: one.line for one in running}
+    document = {"machine": report.machine(), "servers": started, "bars": verdicts}
+    report.save(options.json, {**document, "samples": samples})
+    if options.failed:
+        return 3
+    return 0 if options.quick or all(bar["met"] for bar in verdicts) else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except BenchError as error:
+        sys.exit(f"bench: {error}")

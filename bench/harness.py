@@ -1,0 +1,272 @@
+"""Starting, pinning and accounting for every benchmark: programs, environments, processes.
+
+Owns bench/.cache (compiled programs and the peers' environment). Never measures anything by
+itself and never prints results: see echo.py, churn.py, idle.py, lowlevel.py and startup.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import re
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+BENCH = Path(__file__).resolve().parent
+ROOT = BENCH.parent
+CACHE = BENCH / ".cache"
+SERVER_CORE, LOAD_CORE = 0, 1
+MAX_FILES = 20_000
+# CPUCLOCK_SCHED of a whole process, as clock_getcpuclockid(3) makes it.
+_CPUCLOCK_SCHED = 2
+
+
+class BenchError(Exception):
+    """A benchmark that cannot be run here, with the reason."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server under test: how it is started and what is known about it."""
+
+    name: str
+    command: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict)
+    verify: bool = True
+    churns: bool = True
+    note: str = ""
+
+
+@dataclass
+class Running:
+    """A started server and where it listens."""
+
+    server: Server
+    process: subprocess.Popen[bytes]
+    port: int
+    line: str
+
+    @property
+    def pid(self) -> int:
+        """The process whose CPU and memory are counted."""
+        return self.process.pid
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One load: connections, message size in bytes, messages in flight per connection."""
+
+    name: str
+    connections: int = 64
+    size: int = 64
+    depth: int = 1
+    mode: str = "echo"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One window of load against one server, as bench/load.zig reports it."""
+
+    messages: int
+    window_ns: int
+    server_cpu_ns: int
+    load_cpu_ns: int
+    p50_ns: int
+    p99_ns: int
+    mismatches: int
+    disconnects: int
+    refused: int
+    missing: int
+
+    @property
+    def errors(self) -> int:
+        """Everything that went wrong in the window."""
+        return self.mismatches + self.disconnects + self.refused + self.missing
+
+    @property
+    def cpu_us(self) -> float:
+        """The server's CPU time per message, in microseconds."""
+        return self.server_cpu_ns / max(1, self.messages) / 1e3
+
+    @property
+    def rate(self) -> float:
+        """Messages per second of wall clock."""
+        return self.messages / self.window_ns * 1e9
+
+    @property
+    def busy(self) -> float:
+        """The share of the window that the server was on its core."""
+        return self.server_cpu_ns / self.window_ns
+
+
+def native(name: str) -> str:
+    """Compile bench/NAME.zig and return the program's path; zig notices when nothing changed.
+
+    It is built for the architecture's baseline like the library, not for this very processor.
+    """
+    CACHE.mkdir(exist_ok=True)
+    program = CACHE / name
+    modules = [f"-Mroot={BENCH / name}.zig"]
+    if name == "floor":
+        modules = ["--dep", "pyuring", *modules, f"-Mpyuring={ROOT / 'zig' / 'engine.zig'}"]
+    target = f"{platform.machine()}-linux"
+    command = [sys.executable, "-m", "ziglang", "build-exe", "-O", "ReleaseFast", "-fstrip"]
+    command += ["-target", target, f"-femit-bin={program}", *modules]
+    environment = {"ZIG_LOCAL_CACHE_DIR": str(CACHE / "zig"), **os.environ}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BenchError(f"cannot compile {name}.zig:\n{done.stderr.strip()}")
+    return str(program)
+
+
+def peers_python(base: str = sys.executable) -> str:
+    """Return the interpreter of an environment of `base` with bench/requirements.txt installed."""
+    wanted = (BENCH / "requirements.txt").read_text()
+    key = hashlib.sha256(f"{os.path.realpath(base)}\n{wanted}".encode()).hexdigest()[:12]
+    home = CACHE / f"env-{key}"
+    python = home / "bin" / "python"
+    if not (home / "ready").exists():
+        CACHE.mkdir(exist_ok=True)
+        run([base, "-m", "venv", "--clear", str(home)])
+        pip = [str(python), "-m", "pip", "install", "-q", "--only-binary", ":all:"]
+        run([*pip, "-r", str(BENCH / "requirements.txt")])
+        (home / "ready").touch()
+    return str(python)
+
+
+def run(command: Sequence[str]) -> None:
+    """Run a preparation step; raise BenchError with its output when it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BenchError(f"{' '.join(command)}:\n{(done.stdout + done.stderr).strip()}")
+
+
+def pinned(core: int, nice: int = 0) -> Callable[[], None]:
+    """What a child does before exec: take its core, its priority and all descriptors allowed."""
+
+    def prepare() -> None:
+        os.sched_setaffinity(0, {core})
+        if nice:
+            take_priority(nice)
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        files = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+
+    return prepare
+
+
+def take_priority(nice: int) -> None:
+    """Run this process at that priority against everything else on the machine.
+
+    With autogroups (sched(7)) a nice value only ranks a session's own processes: the session, a
+    new one here, is ranked as well.
+    """
+    os.setsid()
+    os.nice(nice)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(nice))
+
+
+@contextlib.contextmanager
+def serving(server: Server, nice: int = 0, timeout: float = 20.0) -> Iterator[Running]:
+    """Run the server on its core for the length of the block; kill it afterwards."""
+    environment = {**os.environ, **server.env}
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            server.command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            preexec_fn=pinned(SERVER_CORE, nice),
+        )
+        try:
+            line = _ready_line(server, process, log.fileno(), timeout)
+            match = re.search(r"listening on \S*:(\d+)", line)
+            if match is None:
+                raise BenchError(f"{server.name}: no port in {line!r}")
+            yield Running(server, process, int(match[1]), line)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+
+def _ready_line(server: Server, process: subprocess.Popen[bytes], log: int, timeout: float) -> str:
+    """The line with `listening on`, read from the server's output without moving its offset."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        text = os.pread(log, 65536, 0).decode(errors="replace")
+        for line in text.splitlines(keepends=True):
+            if "listening on" in line and line.endswith("\n"):
+                return line.strip()
+        if process.poll() is not None:
+            raise BenchError(f"{server.name} ended with {process.returncode}:\n{text.strip()}")
+        time.sleep(0.02)
+    raise BenchError(f"{server.name} did not listen within {timeout:g} s:\n{text.strip()}")
+
+
+def load(
+    running: Running, scenario: Scenario, seconds: float, warmup: float = 0.5, nice: int = 0
+) -> Sample:
+    """Put one window of load on a running server, from the other core."""
+    command = [native_load(), "--mode", scenario.mode]
+    command += ["--port", str(running.port), "--pid", str(running.pid)]
+    command += ["--connections", str(scenario.connections), "--size", str(scenario.size)]
+    command += ["--depth", str(scenario.depth), "--verify", str(int(running.server.verify))]
+    command += ["--warmup-ms", str(int(warmup * 1e3)), "--window-ms", str(int(seconds * 1e3))]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=seconds + warmup + 30,
+        preexec_fn=pinned(LOAD_CORE, nice),
+        check=False,
+    )
+    if not done.stdout.strip():
+        raise BenchError(f"{running.server.name}, {scenario.name}: {done.stderr.strip()}")
+    return Sample(**json.loads(done.stdout))
+
+
+_load_path: str | None = None
+
+
+def native_load() -> str:
+    """The load generator, compiled once per run."""
+    global _load_path
+    if _load_path is None:
+        _load_path = native("load")
+    return _load_path
+
+
+def cpu_ns(pid: int) -> int:
+    """The CPU time of a process with all its threads, ended ones included, in ns."""
+    return time.clock_gettime_ns((~pid << 3) | _CPUCLOCK_SCHED)
+
+
+def resident_bytes(pid: int) -> int:
+    """The resident memory of a process, counted page by page (smaps_rollup: exact, not batched)."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Rss:"):
+            return int(line.split()[1]) * 1024
+    raise BenchError(f"no Rss for process {pid}")
+
+
+def open_files(pid: int) -> int:
+    """How many descriptors a process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def default_nice() -> int:
+    """The priority that keeps other programs out of the measurement, where we may take it."""
+    return -15 if os.geteuid() == 0 else 0

@@ -1,0 +1,80 @@
+"""The servers that echo: pyuring, the event loops and the native floors, by name.
+
+Owns how each is started. Never decides which are compared: the benchmarks do.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from harness import BENCH, ROOT, Running, Server, native
+
+LOOP_ECHO = str(BENCH / "peers" / "loop_echo.py")
+NAMES = (
+    "pyuring",
+    "pyuring-buffered",
+    "uvloop",
+    "uvloop-buffered",
+    "zloop",
+    "zloop-epoll",
+    "rloop",
+    "rloop-buffered",
+    "asyncio",
+    "epoll",
+    "floor",
+)
+_ZLOOP_NOTE = (
+    "zloop runs with ZLOOP_IO_URING=completion and unverified: in this mode version 0.0.1 gives "
+    "clients one another's bytes as soon as there are two, so only lengths are checked. "
+    "It does not survive churn."
+)
+
+
+def server(name: str, python: str) -> Server:
+    """The server of that name; Python ones run on `python` (see harness.peers_python)."""
+    if name in ("epoll", "floor"):
+        return Server(name, (native("epoll_echo" if name == "epoll" else "floor"),))
+    if name.startswith("pyuring"):
+        buffered = name == "pyuring-buffered"
+        app = "bench.peers.loop_echo:BufferedEcho" if buffered else "examples.echo:Echo"
+        serve = (python, "-m", "pyuring", "serve", app, "--bind", "127.0.0.1:0")
+        return Server(name, serve)
+    loop, _, style = name.partition("-")
+    style = "buffered" if style == "buffered" else "protocol"
+    command = (python, LOOP_ECHO, loop, style)
+    if name == "zloop":
+        env = {"ZLOOP_IO_URING": "completion"}
+        return Server(name, command, env, verify=False, churns=False, note=_ZLOOP_NOTE)
+    return Server(name, command, {"ZLOOP_IO_URING": ""})
+
+
+def has_ring(running: Running) -> bool:
+    """Whether the process has an io_uring open."""
+    folder = Path(f"/proc/{running.pid}/fd")
+    for entry in os.listdir(folder):
+        try:
+            if "io_uring" in os.readlink(folder / entry):
+                return True
+        except FileNotFoundError:
+            continue
+    return False
+
+
+def check(running: Running) -> None:
+    """Refuse figures of a peer that is not in the mode its name says."""
+    if running.server.name == "zloop" and not has_ring(running):
+        raise SystemExit("zloop did not switch to io_uring: its figures would mislead")
+
+
+def available(name: str, python: str) -> bool:
+    """Whether the server can be started at all here."""
+    if name == "floor":
+        return (BENCH / "floor.zig").exists()
+    if name.startswith("pyuring"):
+        return (ROOT / "examples" / "echo.py").exists() and (ROOT / "pyuring/__main__.py").exists()
+    loop = name.partition("-")[0]
+    if loop in ("asyncio", "epoll"):
+        return True
+    return subprocess.run([python, "-c", f"import {loop}"], capture_output=True).returncode == 0
