@@ -98,7 +98,9 @@ def types(session: nox.Session) -> None:
 def zig(session: nox.Session) -> None:
     """Run the Zig tests; arguments go to `zig build`, such as -Dfilter=NAME."""
     env = zig_environment(session)
-    session.run("python", "-m", "ziglang", "build", "test", *session.posargs, env=env)
+    session.run(
+        "python", "-m", "ziglang", "build", "test", "--summary", "new", *session.posargs, env=env
+    )
 
 
 @nox.session(python=PYTHONS, requires=["build"])
@@ -117,4 +119,5 @@ def wheels(session: nox.Session) -> None:
     build(session, "--sdist")
     for arch in ARCHITECTURES:
         build(session, "--wheel", arch=arch)
-    session.run("pytest", "tests/test_packaging.py", env={"PYURING_DIST": str(DIST)})
+    env = zig_environment(session) | {"PYURING_DIST": str(DIST)}
+    session.run("pytest", "tests/test_packaging.py", env=env)

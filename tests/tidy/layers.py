@@ -23,8 +23,10 @@ PYTHON_LAYERS: Layers = (
     ("testing", "supervisor"),
     ("wsgi", "http"),
     ("engine",),
+    ("startup", "running"),
     ("worker",),
-    ("transport", "listeners", "config", "metrics"),
+    ("connector",),
+    ("transport", "listeners", "config", "metrics", "timers"),
     ("tiers",),
     ("capability", "buffers"),
     ("ring",),
@@ -35,16 +37,24 @@ PYTHON_LAYERS: Layers = (
 ZIG_LAYERS: Layers = (
     ("root", "testing/*"),
     ("abi",),
-    ("*_object",),
+    ("python_worker",),
+    ("*_object", "protocol_handler"),
+    ("python_errors",),
     ("python",),
     ("http1",),
     ("engine",),
-    ("worker", "worker_*"),
+    ("worker",),
+    ("accept", "closing", "connect", "receive", "send", "timing"),
+    ("worker_config",),
     ("connection", "deadlines", "mailbox", "buffer_group", "metrics", "pool", "probe*"),
     ("ring", "epoll_ring", "testing/fake_ring"),
     ("sqe", "token"),
     ("kernel",),
 )
+
+# Units: one thing cut into files by subject, which may call each other both ways. The worker's
+# concerns: closing a connection ends its receive, a receive that fails closes the connection.
+UNITS: Layers = (("accept", "closing", "connect", "receive", "send", "timing"),)
 
 Graph = Mapping[str, Sequence[str]]
 
@@ -75,8 +85,8 @@ def check_direction(graph: Graph, layers: Layers) -> list[str]:
     return problems
 
 
-def check_cycles(graph: Graph) -> list[str]:
-    """No chain of imports comes back to where it began."""
+def check_cycles(graph: Graph, units: Layers = ()) -> list[str]:
+    """No chain of imports comes back to where it began, except within one unit."""
     done: set[str] = set()
     problems: list[str] = []
 
@@ -86,7 +96,8 @@ def check_cycles(graph: Graph) -> list[str]:
             problems.append("imports go round: " + " -> ".join(ring))
         elif module not in done:
             for name in graph.get(module, ()):
-                visit(name, [*trail, module])
+                if not any(module in unit and name in unit for unit in units):
+                    visit(name, [*trail, module])
             done.add(module)
 
     for module in graph:
