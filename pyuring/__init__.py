@@ -9,10 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pyuring.capability import (
+        CapabilityProfile as CapabilityProfile,
+        Tier as Tier,
+        probe as probe,
+    )
+    from pyuring.config import EngineConfig as EngineConfig
+    from pyuring.engine import Engine as Engine
     from pyuring.errors import (
         BufferGroupError as BufferGroupError,
         BufferInUseError as BufferInUseError,
         BufferNotHeldError as BufferNotHeldError,
+        EngineClosedError as EngineClosedError,
         ForkedError as ForkedError,
         NativeLibraryError as NativeLibraryError,
         PyuringError as PyuringError,
@@ -22,13 +30,58 @@ if TYPE_CHECKING:
         SqeStateError as SqeStateError,
         WrongThreadError as WrongThreadError,
     )
+    from pyuring.metrics import EngineMetrics as EngineMetrics
+    from pyuring.tiers import (
+        BaseTier as BaseTier,
+        HighTier as HighTier,
+        Ladder as Ladder,
+        LadderStep as LadderStep,
+        MidTier as MidTier,
+        OptionalTier as OptionalTier,
+        TierDecisions as TierDecisions,
+        TierStrategy as TierStrategy,
+        decisions as decisions,
+        descend as descend,
+        lower_tiers as lower_tiers,
+        select_tier as select_tier,
+    )
+    from pyuring.timers import Handle as Handle, TimerHandle as TimerHandle
+    from pyuring.transport import (
+        BufferedProtocol as BufferedProtocol,
+        Protocol as Protocol,
+        Transport as Transport,
+        TransportSocket as TransportSocket,
+    )
+    from pyuring.worker import Worker as Worker, current_worker as current_worker
 
 # Module -> the names that it gives. Each name stands in the block above too, for type checkers.
 _PUBLIC = {
+    "capability": ("CapabilityProfile", "Tier", "probe"),
+    "config": ("EngineConfig",),
+    "engine": ("Engine",),
+    "metrics": ("EngineMetrics",),
+    "tiers": (
+        "BaseTier",
+        "HighTier",
+        "Ladder",
+        "LadderStep",
+        "MidTier",
+        "OptionalTier",
+        "TierDecisions",
+        "TierStrategy",
+        "decisions",
+        "descend",
+        "lower_tiers",
+        "select_tier",
+    ),
+    "timers": ("Handle", "TimerHandle"),
+    "transport": ("BufferedProtocol", "Protocol", "Transport", "TransportSocket"),
+    "worker": ("Worker", "current_worker"),
     "errors": (
         "BufferGroupError",
         "BufferInUseError",
         "BufferNotHeldError",
+        "EngineClosedError",
         "ForkedError",
         "NativeLibraryError",
         "PyuringError",

@@ -10,6 +10,7 @@ Owns the exception tree and the words for a refused io_uring; never raises anyth
     │   ├── ForkedError         also RuntimeError: a child cannot use its parent's ring
     │   ├── SqeStateError       also RuntimeError: an SQE used after it was submitted
     │   └── RingUnavailableError  also OSError: this kernel, container or limit refuses io_uring
+    ├── EngineClosedError       also RuntimeError: an engine or worker used after its end
     └── BufferGroupError        a buffer group cannot be used like this
         ├── BufferInUseError    also BufferError: a view of the buffer is still alive
         └── BufferNotHeldError  also ValueError: returned twice, or never handed out
@@ -27,6 +28,7 @@ __all__ = [
     "BufferGroupError",
     "BufferInUseError",
     "BufferNotHeldError",
+    "EngineClosedError",
     "ForkedError",
     "NativeLibraryError",
     "PyuringError",
@@ -76,6 +78,10 @@ class RingUnavailableError(RingError, OSError):
         super().__init__(number, f"{text}. {remedy}" if remedy else text)
         self.reason = text
         self.remedy = remedy
+
+
+class EngineClosedError(PyuringError, RuntimeError):
+    """The engine or the worker has ended, as a closed event loop raises RuntimeError."""
 
 
 class BufferGroupError(PyuringError):

@@ -1,0 +1,380 @@
+"""The engine: listeners and workers under one roof, from the first bind to the last close.
+
+Owns the order of things: bind, choose a tier, start the workers, stop accepting, drain, give the
+listeners back. Never runs application code itself: workers do, each on its own thread.
+
+Some facts about ending. Workers end by themselves once they have drained; the last one gives the
+listeners back and wakes whoever waits. So `shutdown` may be called from anywhere, a handler
+included: it only begins the end, and waits for it where waiting cannot deadlock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pyuring import addresses, listeners, running
+from pyuring.config import EngineConfig
+from pyuring.errors import EngineClosedError, ForkedError
+from pyuring.metrics import EngineMetrics
+from pyuring.startup import start_first, start_next
+from pyuring.worker import Worker, current_worker
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from pyuring.addresses import Address, AddressLike
+    from pyuring.capability import Tier
+    from pyuring.listeners import Listener
+    from pyuring.tiers import Ladder
+
+__all__ = ["Engine"]
+
+_SHUTDOWN_SECONDS = 30.0
+_BACKSTOP_SECONDS = 6.0  # after an abort: the native backstop is 5 s (F38)
+
+
+class Engine:
+    """Serves a protocol on an address, with one thread and one ring for each worker.
+
+    `protocol_factory` is called without arguments for every connection. `address` is
+    "host:port", "[v6]:port", "unix:/path", ("host", port), "fd:3" or a bound socket, or a list
+    of these. Configuration: an EngineConfig, or its fields as keyword arguments, or both.
+    """
+
+    def __init__(
+        self,
+        protocol_factory: Callable[[], Any],
+        address: AddressLike | Sequence[AddressLike],
+        config: EngineConfig | None = None,
+        **overrides: Any,
+    ) -> None:
+        if not callable(protocol_factory):
+            raise TypeError(f"not a protocol factory: {protocol_factory!r} cannot be called")
+        config = config or EngineConfig()
+        self.config = dataclasses.replace(config, **overrides) if overrides else config
+        self._factory = protocol_factory
+        several = address if isinstance(address, list) else [address]
+        self._wanted: list[Address] = [addresses.parse(each) for each in several]
+        if not 1 <= len(self._wanted) <= 8:
+            raise ValueError("an engine listens on one to eight addresses")
+        self._state = "new"  # new -> starting -> running -> stopping -> closed
+        self._lock = threading.RLock()
+        self._forked = False
+        self._workers: list[Worker] = []
+        self._groups: list[list[Listener]] = []
+        self._end_calls: list[Callable[[], object]] = []
+        self._alive = 0
+        self._accepting = True
+        self._done = threading.Event()
+        self._stopped = threading.Event()  # of the latest _stop_accepting
+        self._ladder: Ladder | None = None
+        self._failure: BaseException | None = None
+
+    def __repr__(self) -> str:
+        """Return the state and the address."""
+        where = ", ".join(self.addresses or [str(each) for each in self._wanted])
+        return f"<Engine {self._state} {where}>"
+
+    # --- life -----------------------------------------------------------------------------
+
+    def start(self) -> Engine:
+        """Bind and start the workers; returns once they accept. Starting again is nothing.
+
+        Raises OSError naming a busy address, RingUnavailableError where io_uring is refused,
+        EngineClosedError after shutdown.
+        """
+        self._check_process()
+        with self._lock:
+            if self._state == "running":
+                return self
+            self._check_state("new")
+            self._state = "starting"
+        try:
+            self._open()
+            with self._lock:
+                self._state = "running"
+            running.add(self)
+        except BaseException:
+            self._abandon()
+            raise
+        return self
+
+    def listen(self) -> None:
+        """Start if need be, then block until the engine is shut down.
+
+        KeyboardInterrupt, or what else a signal handler raises, shuts the engine down in order
+        and is raised again (F48). An engine that a worker's failure ended raises that failure.
+        """
+        self.start()
+        try:
+            self._done.wait()
+        except BaseException:
+            self.shutdown()
+            raise
+        if self._failure is not None:
+            raise self._failure
+
+    def shutdown(self, timeout: float | None = _SHUTDOWN_SECONDS) -> bool:
+        """Stop accepting, let connections finish, end the workers; again is nothing.
+
+        A connection is closed once it is quiet for `drain_quiet`; after `timeout` seconds the
+        rest is aborted (None waits for ever, 0 aborts at once). Returns whether all closed in
+        time. From a worker's own thread it begins the end and returns False at once.
+        """
+        self._check_process()
+        with self._lock:
+            if self._state == "new":
+                self._state = "closed"
+                self._done.set()
+            if self._state == "running":
+                self._begin_end(timeout)
+        if current_worker() in self._workers:
+            return False
+        try:
+            limit = None if timeout is None else timeout + _BACKSTOP_SECONDS
+            ended = self._done.wait(limit)
+        except BaseException:  # Ctrl-C a second time: no more patience
+            self._tell_all(Worker.abort)
+            self._done.wait(_BACKSTOP_SECONDS)
+            raise
+        for worker in self._workers:
+            ended = worker.join(1.0) and ended
+        return ended and not any(worker.aborted for worker in self._workers)
+
+    def close(self) -> None:
+        """Shut down; `with` does it at its end."""
+        self.shutdown()
+
+    def __enter__(self) -> Engine:
+        """Start, and shut down at the end of the block."""
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Shut down whatever happened."""
+        self.shutdown()
+
+    # --- accepting ------------------------------------------------------------------------
+
+    def pause_accept(self) -> None:
+        """Stop listening, losing nobody; open connections go on. Pausing again is nothing.
+
+        Whoever has connected by now is served (F24, F59), later ones are refused. Blocks until
+        that is so (about `drain_quiet` seconds), except on a worker's own thread. Sockets that
+        the engine was given ("fd:3", a socket object) stay open: connections wait in them.
+        """
+        with self._lock:
+            self._check_running()
+            if not self._accepting:
+                return
+            self._accepting = False
+            stopped = self._stop_accepting()
+        if current_worker() not in self._workers:
+            stopped.wait(_SHUTDOWN_SECONDS)
+
+    def resume_accept(self) -> None:
+        """Listen again on the same addresses; raises OSError when one is taken meanwhile."""
+        with self._lock:
+            self._check_running()
+            if self._accepting:
+                return
+            for listener in self._each_listener():
+                listener.reopen()
+            self._accepting = True
+            self._tell_all(Worker.resume_accepting)
+
+    # --- what is ---------------------------------------------------------------------------
+
+    @property
+    def address(self) -> str:
+        """The first address, as text, with the real port; it stays after the end."""
+        return self.addresses[0] if self.addresses else str(self._wanted[0])
+
+    @property
+    def addresses(self) -> list[str]:
+        """Every address that is listened on, a name's several ones included."""
+        return [str(listener) for listener in self._groups[0]] if self._groups else []
+
+    @property
+    def type(self) -> str:
+        """What carries out the operations: "io_uring"."""
+        return "io_uring"
+
+    @property
+    def tier(self) -> Tier:
+        """The tier achieved; Tier.NONE before the start. `ladder` says why it is not higher."""
+        from pyuring.capability import Tier
+
+        return Tier.NONE if self._ladder is None else self._ladder.achieved
+
+    @property
+    def ladder(self) -> Ladder | None:
+        """The tier asked, the tier achieved and the reason of each step down; None before."""
+        return self._ladder
+
+    @property
+    def running(self) -> bool:
+        """Whether it has started and is not shut down."""
+        return self._state == "running"
+
+    @property
+    def workers(self) -> list[Worker]:
+        """The workers; for what may be called from other threads, see Worker."""
+        return list(self._workers)
+
+    def metrics(self) -> EngineMetrics:
+        """Return the counters of all workers, added up; any thread, also after the end."""
+        self._check_process()
+        return EngineMetrics.total(worker.metrics() for worker in self._workers)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended a worker against its will, or None."""
+        return self._failure
+
+    def on_end(self, callback: Callable[[], object]) -> None:
+        """Call `callback()` once the engine has ended, on the last worker's thread, or now."""
+        with self._lock:
+            if self._state != "closed":
+                self._end_calls.append(callback)
+                return
+        callback()
+
+    # --- inside ----------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Bind, then start the first worker on the best tier and the others on the same."""
+        config = self.config
+        for address in self._wanted:
+            groups = listeners.open_listeners(
+                address,
+                workers=config.workers,
+                backlog=config.backlog,
+                reuse_port=config.reuse_port,
+            )
+            before = self._groups or [[] for _ in groups]
+            self._groups = [old + new for old, new in zip(before, groups, strict=True)]
+        first, self._ladder = start_first(config, self._new_worker)
+        for index in range(1, config.workers):
+            start_next(first, index, self._new_worker)
+
+    def _new_worker(self, index: int, settings: dict[str, int]) -> Worker:
+        """Make a worker that belongs to this engine; it is not started."""
+        return Worker(
+            index,
+            settings,
+            self._factory,
+            listeners=self._groups[index],
+            hook=self.config.exception_hook,
+            grace=self.config.drain_quiet,
+            connect_timeout=self.config.connect_timeout,
+            started=self._worker_started,
+            ended=self._worker_ended,
+        )
+
+    def _begin_end(self, timeout: float | None) -> None:
+        """Let every worker stop accepting, then drain; with the lock held."""
+        self._state = "stopping"
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if self._accepting and timeout != 0:
+            self._stop_accepting()
+        quiet = self.config.drain_quiet
+        self._tell_all(lambda worker: worker.drain(quiet, deadline))
+
+    def _stop_accepting(self) -> threading.Event:
+        """Begin to stop on every worker; the last to have stopped closes the listeners."""
+        stopped = self._stopped = threading.Event()
+        left = set(self._workers)
+
+        def one_stopped(worker: Worker) -> None:
+            with self._lock:
+                left.discard(worker)
+                if not left:
+                    for listener in self._each_listener():
+                        listener.close()
+                    stopped.set()
+
+        self._tell_all(lambda worker: worker.stop_accepting(one_stopped))
+        return stopped
+
+    def _tell_all(self, call: Callable[[Worker], object]) -> None:
+        """Run `call(worker)` on each worker's thread; a worker that has ended needs none."""
+        for worker in list(self._workers):
+            try:
+                worker.call_soon_threadsafe(call, worker)
+            except EngineClosedError:
+                pass
+
+    def _worker_started(self, worker: Worker) -> None:
+        with self._lock:
+            self._workers.append(worker)
+            self._alive += 1
+
+    def _worker_ended(self, worker: Worker) -> None:
+        """Take note that a worker's thread ends, on that thread; the last one tidies up."""
+        with self._lock:
+            self._alive -= 1
+            self._failure = self._failure or worker.failure
+            if self._state == "running":
+                self._begin_end(_SHUTDOWN_SECONDS)
+            if self._alive == 0 and self._state == "stopping":
+                self._closed()
+
+    def _closed(self) -> None:
+        """Nothing runs any more: give back what is left, and wake whoever waits."""
+        self._state = "closed"
+        listeners.release_all(self._groups)
+        running.discard(self)
+        self._stopped.set()
+        self._done.set()
+        for callback in self._end_calls:
+            callback()
+
+    def _abandon(self) -> None:
+        """Take back a start that failed half way."""
+        with self._lock:
+            self._state = "stopping"
+            if self._alive == 0:
+                self._closed()
+            else:
+                self._tell_all(Worker.abort)
+        self._done.wait(_BACKSTOP_SECONDS)
+
+    def _each_listener(self) -> list[Listener]:
+        """Return every listener once, shared ones too."""
+        return list({id(each): each for group in self._groups for each in group}.values())
+
+    def _check_process(self) -> None:
+        if self._forked:
+            raise ForkedError("this engine belongs to the parent process: make a new one (F20)")
+
+    def _check_running(self) -> None:
+        self._check_process()
+        self._check_state("running")
+
+    def _check_state(self, wanted: str) -> None:
+        if self._state == wanted:
+            return
+        if self._state in ("stopping", "closed"):
+            raise EngineClosedError("the engine has been shut down; make a new one")
+        raise EngineClosedError(f"the engine is {self._state}, not {wanted}")
+
+    def _after_fork_in_child(self) -> None:
+        """Be dead in a child: it has no worker threads, and must not touch what is shared."""
+        self._forked = True
+        self._state = "closed"
+        self._lock = threading.RLock()
+        self._done = threading.Event()
+        self._done.set()
+        for worker in self._workers:
+            worker.after_fork_in_child()
+        for listener in self._each_listener():
+            listener.forget()

@@ -1,0 +1,95 @@
+"""How an engine finds the tier it runs on: the way down the ladder, with real workers.
+
+Owns the translation of configuration and strategy into native settings, and the smaller rings
+where memory is short. Never guesses from a version: a tier counts once a worker runs on it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pyuring.capability import Tier, probe
+from pyuring.config import nanoseconds
+from pyuring.errors import RingUnavailableError, unavailable
+from pyuring.tiers import Ladder, TierStrategy, decisions, descend
+
+if TYPE_CHECKING:
+    from pyuring.config import EngineConfig
+    from pyuring.worker import Worker
+
+__all__ = ["start_first", "start_next"]
+
+_NO_CPU = 0xFFFF_FFFF  # worker_config.zig: let the kernel choose
+_FEWEST_ENTRIES = 64
+
+MakeWorker = Callable[[int, "dict[str, int]"], "Worker"]
+
+
+def start_first(config: EngineConfig, make: MakeWorker) -> tuple[Worker, Ladder]:
+    """Start worker 0 on the highest tier the kernel grants; return it and the way down there.
+
+    Raises RingUnavailableError with the reason in words where io_uring is refused (F15), or
+    where even small rings find no memory (F16).
+    """
+
+    def attempt(strategy: TierStrategy) -> Worker:
+        return _start_smaller(make, 0, _settings(config, strategy))
+
+    asked = _asked(config)
+    wants_sqpoll = asked is Tier.OPTIONAL or getattr(asked, "tier", None) is Tier.OPTIONAL
+    worker, _, ladder = descend(probe(sqpoll=wants_sqpoll), asked, attempt)
+    return worker, ladder
+
+
+def start_next(first: Worker, index: int, make: MakeWorker) -> Worker:
+    """Start one more worker with the settings that the first one runs on."""
+    return _start_smaller(make, index, dict(first.settings))
+
+
+def _asked(config: EngineConfig) -> TierStrategy | Tier | None:
+    """Return what the configuration asks for; None leaves it to the kernel."""
+    if not isinstance(config.tier, str):
+        return config.tier
+    name = config.tier.upper()
+    return None if name == "AUTO" else Tier[name]
+
+
+def _start_smaller(make: MakeWorker, index: int, settings: dict[str, int]) -> Worker:
+    """Start a worker; while memory is short, with rings half as large (F16)."""
+    while True:
+        worker = make(index, settings)
+        try:
+            worker.start()
+        except OSError as error:
+            if error.errno != errno.ENOMEM or isinstance(error, RingUnavailableError):
+                raise
+            if settings["ring_entries"] // 2 < _FEWEST_ENTRIES:
+                raise unavailable(errno.ENOMEM) from error
+            settings = {**settings, "ring_entries": settings["ring_entries"] // 2}
+            settings["cq_entries"] //= 2
+        else:
+            return worker
+
+
+def _settings(config: EngineConfig, strategy: TierStrategy) -> dict[str, int]:
+    """Return the fields of `_native.WorkerConfig`."""
+    decided = dataclasses.asdict(decisions(strategy))
+    del decided["tier"]
+    copied = (
+        "ring_entries", "buffer_count", "buffer_size", "max_connections", "write_high_water",
+        "write_low_water", "send_queue_pause", "send_queue_limit",
+    )  # fmt: skip
+    return {
+        **{name: int(value) for name, value in decided.items()},
+        **{name: getattr(config, name) for name in copied},
+        "cq_entries": config.completion_entries,
+        "sq_thread_cpu": _NO_CPU if config.sqpoll_cpu is None else config.sqpoll_cpu,
+        "idle_timeout_ns": nanoseconds(config.idle_timeout),
+        "write_timeout_ns": nanoseconds(config.write_timeout),
+        "linger_timeout_ns": nanoseconds(config.linger_timeout),
+        "connect_timeout_ns": nanoseconds(config.connect_timeout),
+        "turn_budget_ns": nanoseconds(config.turn_budget),
+    }

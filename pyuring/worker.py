@@ -1,0 +1,376 @@
+"""One worker: one thread, one native worker with its ring, and the calls that wait for them.
+
+Owns the thread, the loop around `pyuring_worker_turn`, timers and messages from other threads,
+and the order in which a worker stops accepting and ends. Never touches a byte of a connection:
+native code calls the protocols from within the turn.
+
+Some facts about ending: a thread that ends with operations in flight never sees their
+completions (F58), and memory lent to them may be freed too early. So whatever ends the loop, an
+exception included, `_finish` runs: the native worker cancels what is left and waits for it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pyuring import _native
+from pyuring.connector import Connector
+from pyuring.errors import EngineClosedError
+from pyuring.timers import Handle, TimerHandle, TimerQueue
+from pyuring.transport import Transport
+
+if TYPE_CHECKING:
+    from pyuring.addresses import AddressLike
+    from pyuring.config import ExceptionHook
+    from pyuring.listeners import Listener
+
+__all__ = ["Worker", "current_worker"]
+
+_WOKEN, _DRAINED, _ACCEPT_STOPPED = 1, 2, 4  # what pyuring_worker_turn answers
+
+_here = threading.local()
+
+
+def current_worker() -> Worker | None:
+    """Return the worker whose thread this is, or None; in a handler it is the connection's."""
+    return getattr(_here, "worker", None)
+
+
+class Worker:
+    """One thread with its own ring. Made by Engine; handlers find it as `transport.worker`.
+
+    `call_soon_threadsafe` and `metrics` are for any thread, everything else is for the worker's.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        settings: dict[str, int],
+        protocol_factory: Callable[[], Any],
+        *,
+        listeners: Sequence[Listener] = (),
+        hook: ExceptionHook | None = None,
+        grace: float = 0.1,
+        connect_timeout: float | None = None,
+        started: Callable[[Worker], None] | None = None,
+        ended: Callable[[Worker], None] | None = None,
+    ) -> None:
+        self.index = index
+        self.failure: BaseException | None = None
+        self.settings = settings
+        self.ring_refused = False
+        self.aborted = False
+        self.achieved_flags = 0
+        self._accept_deadline = 0.0
+        self.connect_timeout = connect_timeout
+        self._factory = protocol_factory
+        self._listeners = listeners
+        self._hook = hook or report
+        self._grace = grace
+        self._on_start = started
+        self._on_end = ended
+        self._handle = 0
+        self._lock = threading.Lock()  # held while another thread uses the handle
+        self._alive = False
+        self._ready: deque[Handle] = deque()
+        self._timers = TimerQueue()
+        self.lookups: set[Connector] = set()  # connects whose name is being looked up
+        self._ending = False
+        self._accept = "on"  # on -> stopping <-> cancelling -> off -> on
+        self._stopped_calls: list[Callable[[Worker], None]] = []
+        self._last_metrics: dict[str, int] = {}
+        self._started = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, name=f"pyuring-worker-{index}", daemon=True
+        )
+
+    def __repr__(self) -> str:
+        """Return the number and whether the thread runs."""
+        return f"<Worker {self.index} {'running' if self._alive else 'ended'}>"
+
+    # --- for handlers ---------------------------------------------------------------------
+
+    def time(self) -> float:
+        """Return the worker's clock: monotonic seconds."""
+        return time.monotonic()
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> Handle:
+        """Call `callback(*args)` after this turn's handlers, in the order of the calls."""
+        handle = Handle(callback, args)
+        self._ready.append(handle)
+        return handle
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> TimerHandle:
+        """Call `callback(*args)` after `delay` seconds."""
+        return self.call_at(time.monotonic() + delay, callback, *args)
+
+    def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> TimerHandle:
+        """Call `callback(*args)` at `when` on the worker's clock."""
+        return self._timers.add(when, callback, args)
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> Handle:
+        """Call `callback(*args)` on the worker's thread soon; from any thread, in order.
+
+        Raises EngineClosedError once the worker has ended.
+        """
+        handle = Handle(callback, args)
+        with self._lock:
+            if not self._alive:
+                raise EngineClosedError(f"worker {self.index} has ended")
+            self._ready.append(handle)
+            _native.pylib.pyuring_worker_wake(self._handle)
+        return handle
+
+    def connect(
+        self,
+        protocol_factory: Callable[[], Any],
+        address: AddressLike,
+        *,
+        failed: Callable[[OSError], object] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Open a connection; on success `protocol_factory()` gets `connection_made`.
+
+        Addresses are written as for Engine; names are looked up without blocking the loop, and
+        their addresses tried one after the other. On failure `failed(error)` is called, once;
+        without it the exception hook is. `timeout` is in seconds, for everything together;
+        None is the configuration's connect_timeout.
+        """
+        if failed is None:
+            failed = self._connect_failed
+        Connector(self, protocol_factory, address, failed, timeout).start()
+
+    def metrics(self) -> dict[str, int]:
+        """Return this worker's counters by name; any thread, also after the end."""
+        with self._lock:
+            if self._alive:
+                self._last_metrics = self._read_metrics()
+            return self._last_metrics
+
+    def exception(self, exc: BaseException, where: str, transport: Transport | None = None) -> None:
+        """Tell the exception hook that application code raised; never raises itself."""
+        try:
+            self._hook(exc, where, transport)
+        except BaseException as second:
+            report(exc, where, transport)
+            report(second, "exception_hook", transport)
+
+    # --- for the engine -------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the thread and wait until it accepts; raises what kept it from doing so."""
+        self._thread.start()
+        self._started.wait()
+        if self.failure is not None:
+            self._thread.join()
+            raise self.failure
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the thread's end; return whether it has come."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def is_current(self) -> bool:
+        """Return whether this is the worker's thread."""
+        return current_worker() is self
+
+    def stop_accepting(self, stopped: Callable[[Worker], None]) -> None:
+        """Begin to stop accepting; `stopped(self)` is called when nobody waits in a queue.
+
+        The caller closes the listeners then. On the worker's thread, as all that follow.
+        """
+        if self._accept == "off":
+            stopped(self)
+            return
+        self._stopped_calls.append(stopped)
+        if self._accept == "on":
+            self._accept = "stopping"
+            for listener in self._listeners:
+                listener.refuse()
+            waits = any(listener.has_handshakes for listener in self._listeners)
+            self._accept_deadline = time.monotonic() + self._grace + 1.0
+            self.call_later(self._grace if waits else 0.0, self._cancel_accept)
+
+    def resume_accepting(self) -> None:
+        """Accept again from the same listeners."""
+        if self._accept == "off" and not self._ending:
+            self._accept = "on"
+            _native.pylib.pyuring_worker_resume_accept(self._handle)
+
+    def drain(self, quiet: float, deadline: float | None) -> None:
+        """Close each connection once it is quiet for `quiet` seconds, then end the thread.
+
+        Connections are still accepted until `stop_accepting` is through, if that is under way.
+        At `deadline`, on the worker's clock, the rest is aborted.
+        """
+        self._ending = True
+        if deadline is not None:
+            self.call_at(deadline, self.abort)
+        for lookup in list(self.lookups):
+            lookup.give_up()
+        if self._accept in ("stopping", "cancelling"):
+            self._stopped_calls.append(lambda _: self._drain_native(quiet))
+        else:
+            self._drain_native(quiet)
+
+    def connect_socket(
+        self,
+        factory: Callable[[], Any],
+        failed: Callable[[OSError], object],
+        fd: int,
+        sockaddr: bytes,
+        timeout_ns: int,
+    ) -> int:
+        """Let the ring connect a fresh socket, and own it unless the answer is a -errno."""
+        connect = _native.pylib.pyuring_worker_connect
+        return int(connect(self._handle, factory, failed, fd, sockaddr, timeout_ns))
+
+    def abort(self) -> None:
+        """Abort every connection, and end the thread."""
+        self._ending = self.aborted = True
+        _native.pylib.pyuring_worker_drain(self._handle, 0)
+        _native.pylib.pyuring_worker_abort_all(self._handle)
+
+    def after_fork_in_child(self) -> None:
+        """Forget the native worker: its pages and its thread are the parent's (F20)."""
+        self._lock = threading.Lock()
+        self._alive = False
+        self._handle = 0
+
+    # --- the thread -----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        _here.worker = self
+        try:
+            self._create()
+        except BaseException as error:
+            self.failure = error
+            self._finish()
+            self._started.set()
+            return
+        if self._on_start is not None:
+            self._on_start(self)
+        self._started.set()
+        try:
+            self._loop()
+        except BaseException as error:
+            self.failure = error
+        finally:
+            self._finish()
+            if self._on_end is not None:
+                self._on_end(self)
+
+    def _create(self) -> None:
+        config = _native.WorkerConfig(**self.settings)
+        self.ring_refused = True
+        self._handle = _native.pylib.pyuring_worker_create(config, Transport, self)
+        self.ring_refused = False
+        self._alive = True
+        flags = _native._u32()
+        _native.pylib.pyuring_worker_achieved(self._handle, flags)
+        self.achieved_flags = flags.value
+        for listener in self._listeners:
+            result = _native.pylib.pyuring_worker_listen(self._handle, listener.fd, self._factory)
+            _native.check(result, f"accept from {listener}")
+
+    def _loop(self) -> None:
+        turn, handle = _native.pylib.pyuring_worker_turn, self._handle
+        while True:
+            if self._ready:
+                self._run_ready()
+            flags = turn(handle, self._timeout_ns())
+            if len(self._timers):
+                self._run_timers()
+            if flags & _ACCEPT_STOPPED and self._accept == "cancelling":
+                self._accept_cancelled()
+            if flags & _DRAINED and self._ending and not self._ready:
+                return
+
+    def _timeout_ns(self) -> int:
+        """Return how long the next turn may sleep (F7): 0 when calls wait, -1 when nothing does."""
+        if self._ready:
+            return 0
+        if self._accept == "cancelling":
+            return 1_000_000  # the answer takes several turns, the last without a completion
+        due = self._timers.next_due()
+        return -1 if due is None else max(0, round((due - time.monotonic()) * 1e9))
+
+    def _run_ready(self) -> None:
+        """Run the calls that wait now; what they add waits for the next turn."""
+        for _ in range(len(self._ready)):
+            self._call(self._ready.popleft(), "call_soon")
+
+    def _run_timers(self) -> None:
+        for handle in self._timers.pop_due(time.monotonic()):
+            self._call(handle, "call_later")
+
+    def _call(self, handle: Handle, where: str) -> None:
+        try:
+            handle.run()
+        except Exception as error:  # KeyboardInterrupt and SystemExit end the worker
+            self.exception(error, where)
+
+    def _cancel_accept(self) -> None:
+        """Cancel the accepts once the queues are empty; `_accept_cancelled` goes on from there."""
+        if self._somebody_waits():
+            self.call_later(0.002, self._cancel_accept)
+        else:
+            _native.pylib.pyuring_worker_pause_accept(self._handle)
+            self._accept = "cancelling"
+
+    def _accept_cancelled(self) -> None:
+        """No accept is in flight: done, unless somebody came into the queue meanwhile."""
+        if self._somebody_waits():
+            _native.pylib.pyuring_worker_resume_accept(self._handle)
+            self._accept = "stopping"
+            self.call_later(0.002, self._cancel_accept)
+            return
+        self._accept = "off"
+        calls, self._stopped_calls = self._stopped_calls, []
+        for call in calls:
+            call(self)
+
+    def _somebody_waits(self) -> bool:
+        """Return whether a queue still has somebody, and there is time left to serve them."""
+        late = time.monotonic() > self._accept_deadline
+        return not late and any(listener.waiting() for listener in self._listeners)
+
+    def _drain_native(self, quiet: float) -> None:
+        _native.pylib.pyuring_worker_drain(self._handle, round(quiet * 1e9))
+
+    def _connect_failed(self, error: OSError) -> None:
+        self.exception(error, "connect")
+
+    def _read_metrics(self) -> dict[str, int]:
+        counters = _native.WorkerMetrics()
+        _native.pylib.pyuring_worker_metrics(self._handle, counters)
+        return {name: getattr(counters, name) for name, _ in counters._fields_}
+
+    def _finish(self) -> None:
+        """Give the native worker back; it drains by force when the loop has not (F58)."""
+        for lookup in list(self.lookups):
+            lookup.give_up()
+        with self._lock:
+            if self._alive:
+                self._last_metrics = self._read_metrics()
+            self._alive = False
+        if self._handle:
+            _native.pylib.pyuring_worker_destroy(self._handle)
+            self._handle = 0
+        self._ready.clear()
+        _here.worker = None
+
+
+def report(exc: BaseException, where: str, transport: Transport | None) -> None:
+    """Write an exception with its traceback to stderr: the hook when none is configured."""
+    import sys
+    import traceback
+
+    whom = f" of {transport!r}" if transport is not None else ""
+    text = "".join(traceback.format_exception(type(exc), exc, exc.__traceback__))
+    if sys.stderr is not None:
+        sys.stderr.write(f"pyuring: exception in {where}{whom}\n{text}")
