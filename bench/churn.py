@@ -17,14 +17,13 @@ from typing import Any
 import report
 import servers
 from harness import (
-    BenchError,
     Running,
     Sample,
     Scenario,
     default_nice,
+    exit_with,
     load,
     open_files,
-    peers_python,
     resident_bytes,
     serving,
 )
@@ -152,8 +151,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--nice", type=int, default=default_nice())
     parser.add_argument("--json")
     options = parser.parse_args(argv)
-    python = peers_python(options.python)
-    names = [name for name in options.servers.split(",") if servers.available(name, python)]
+    wanted = options.servers.split(",")
+    python = servers.python_for(wanted if options.rounds else [options.soak_server], options.python)
+    names = [name for name in wanted if servers.available(name, python)]
     found = compare(names, python, options) if options.rounds else {}
     bars = print_comparison(found) if found else []
     readings: Any = []
@@ -168,7 +168,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except BenchError as error:
-        sys.exit(f"bench: {error}")
+    exit_with(main)

@@ -14,7 +14,7 @@ from typing import Any
 
 import report
 import servers
-from harness import BenchError, Running, Sample, Scenario, default_nice, load, peers_python, serving
+from harness import Running, Sample, Scenario, default_nice, exit_with, load, serving
 
 SCENARIOS = (
     Scenario("64B", size=64),
@@ -66,6 +66,12 @@ def figure(samples: list[Sample], what: str) -> float:
     return report.median([sample.p50_ns / 1e3 for sample in samples])
 
 
+def ratio(ours: list[Sample], peers: list[Sample], what: str) -> float:
+    """The median over the rounds of one figure of ours to the peer's."""
+    pairs = zip(ours, peers, strict=True)
+    return report.median([figure([one], what) / figure([other], what) for one, other in pairs])
+
+
 def scenario_table(name: str, found: dict[str, list[Sample]]) -> str:
     """One scenario's table: CPU per message, its ratios to the peers, latency, rate, business."""
     peers = [peer for peer in RATIOS if peer in found]
@@ -75,7 +81,7 @@ def scenario_table(name: str, found: dict[str, list[Sample]]) -> str:
     for server, samples in found.items():
         cpu = figure(samples, "cpu_us")
         row = [server, f"{cpu:.2f}", f"{report.spread([s.cpu_us for s in samples]) * 100:.0f}"]
-        row += [f"{cpu / figure(found[peer], 'cpu_us'):.2f}" for peer in peers]
+        row += [f"{ratio(samples, found[peer], 'cpu_us'):.2f}" for peer in peers]
         row += [f"{figure(samples, 'p50_us'):.1f}"]
         row += [f"{report.median([s.p99_ns / 1e3 for s in samples]):.1f}"]
         row += [f"{report.median([s.rate for s in samples]):.0f}"]
@@ -89,10 +95,10 @@ def bars(found: Samples) -> list[dict[str, Any]]:
     verdicts = []
     for scenario, candidates, peer, limit, what in BARS:
         results = found.get(scenario, {})
-        ours = [figure(results[name], what) for name in candidates if name in results]
+        ours = [results[name] for name in candidates if name in results]
         if ours and peer in results:
-            ratio = min(ours) / figure(results[peer], what)
-            verdicts.append(report.verdict(f"{scenario} {what} / {peer}", ratio, limit))
+            best = min(ratio(samples, results[peer], what) for samples in ours)
+            verdicts.append(report.verdict(f"{scenario} {what} / {peer}", best, limit))
     return verdicts
 
 
@@ -119,9 +125,10 @@ def main(argv: list[str] | None = None) -> int:
     """Measure, print, save; 1 when a bar is missed, 3 when a server made mistakes."""
     options = arguments(argv)
     scenarios = [s for s in SCENARIOS if s.name in options.scenarios.split(",")]
-    python = peers_python(options.python)
-    names = [name for name in options.servers.split(",") if servers.available(name, python)]
-    for name in set(options.servers.split(",")) - set(names):
+    wanted = options.servers.split(",")
+    python = servers.python_for(wanted, options.python)
+    names = [name for name in wanted if servers.available(name, python)]
+    for name in set(wanted) - set(names):
         print(f"left out, not available here: {name}", file=sys.stderr)
     with contextlib.ExitStack() as stack:
         running = []
@@ -150,7 +157,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except BenchError as error:
-        sys.exit(f"bench: {error}")
+    exit_with(main)

@@ -270,3 +270,12 @@ def open_files(pid: int) -> int:
 def default_nice() -> int:
     """The priority that keeps other programs out of the measurement, where we may take it."""
     return -15 if os.geteuid() == 0 else 0
+
+
+def exit_with(main: Callable[[], int]) -> None:
+    """End the program with what `main` returns; 2 and one message when it cannot run here."""
+    try:
+        sys.exit(main())
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -22,8 +22,9 @@ from harness import (
     LOAD_CORE,
     BenchError,
     Running,
+    default_nice,
+    exit_with,
     open_files,
-    peers_python,
     pinned,
     resident_bytes,
     serving,
@@ -128,15 +129,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--connections", type=int, default=10_000)
     parser.add_argument("--servers", default="pyuring,pyuring-buffered,uvloop,asyncio,zloop-epoll")
     parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--nice", type=int, default=default_nice())
     parser.add_argument("--json")
     options = parser.parse_args(argv)
-    python = peers_python(options.python)
+    python = servers.python_for(options.servers.split(","), options.python)
     found = []
     for name in options.servers.split(","):
         if not servers.available(name, python):
             print(f"left out, not available here: {name}", file=sys.stderr)
             continue
-        with serving(servers.server(name, python)) as running:
+        with serving(servers.server(name, python), options.nice) as running:
             found.append(measure(running, options.connections))
     headers = ("server", "MiB at start", "B/conn", "after echo", "after close", "files left")
     rows = [
@@ -164,7 +166,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except BenchError as error:
-        sys.exit(f"bench: {error}")
+    exit_with(main)

@@ -9,7 +9,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from harness import BENCH, ROOT, Running, Server, native
+from harness import BENCH, ROOT, Running, Server, native, peers_python
 
 LOOP_ECHO = str(BENCH / "peers" / "loop_echo.py")
 NAMES = (
@@ -48,6 +48,12 @@ def server(name: str, python: str) -> Server:
         env = {"ZLOOP_IO_URING": "completion"}
         return Server(name, command, env, verify=False, churns=False, note=_ZLOOP_NOTE)
     return Server(name, command, {"ZLOOP_IO_URING": ""})
+
+
+def python_for(names: list[str], base: str) -> str:
+    """The interpreter for these servers: `base`, or its environment with peers if one is asked."""
+    loops = {name.partition("-")[0] for name in names}
+    return peers_python(base) if loops & {"uvloop", "zloop", "rloop"} else base
 
 
 def has_ring(running: Running) -> bool:

@@ -13,7 +13,7 @@ import sys
 import time
 
 import report
-from harness import ROOT, SERVER_CORE, BenchError, default_nice, pinned
+from harness import ROOT, SERVER_CORE, BenchError, default_nice, exit_with, pinned
 
 LIMIT_MS = 15.0
 BARE = "pass"
@@ -67,7 +67,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except BenchError as error:
-        sys.exit(f"bench: {error}")
+    exit_with(main)
