@@ -48,7 +48,7 @@ ZIG_LAYERS: Layers = (
     ("worker_config",),
     ("connection", "deadlines", "mailbox", "buffer_group", "metrics", "pool", "probe*"),
     ("ring", "epoll_ring", "testing/fake_ring"),
-    ("sqe", "token"),
+    ("sqe", "sqe_*", "token"),
     ("kernel",),
 )
 
