@@ -18,7 +18,7 @@ from typing import Any
 
 from pyuring.errors import NativeLibraryError
 
-__all__ = ["ABI_VERSION", "LIBRARY_PATH", "check", "lib", "pylib"]
+__all__ = ["ABI_VERSION", "LIBRARY_PATH", "check", "lib", "probe", "pylib"]
 
 ABI_VERSION = 1
 LIBRARY_PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "libpyuring.so")
@@ -50,6 +50,41 @@ class Profile(ctypes.Structure):
     )
 
 
+_u8 = ctypes.c_uint8
+_u64 = ctypes.c_uint64
+_object = ctypes.py_object
+_handle = ctypes.c_void_p
+
+
+class WorkerConfig(ctypes.Structure):
+    """What a native worker is told when it is made: zig/worker_config.zig, with its units."""
+
+    _fields_ = (
+        *((name, _u32) for name in ("ring_entries", "cq_entries", "setup_flags")),
+        *((name, _u32) for name in ("sq_thread_idle_ms", "sq_thread_cpu")),
+        *((name, _u8) for name in ("provided_buffers", "multishot_accept", "multishot_recv")),
+        ("_pad", _u8),
+        *((name, _u32) for name in ("buffer_count", "buffer_size", "max_connections", "_pad2")),
+        *((name, _u64) for name in ("idle_timeout_ns", "write_timeout_ns", "linger_timeout_ns")),
+        *((name, _u64) for name in ("connect_timeout_ns", "write_high_water", "write_low_water")),
+        *((name, _u64) for name in ("send_queue_pause", "send_queue_limit", "turn_budget_ns")),
+    )
+
+
+_COUNTERS = (
+    "accepted connected active closed bytes_received bytes_sent messages_received sends "
+    "errors_accept errors_receive errors_send errors_connect errors_handler enobufs cq_overflows "
+    "rearms turns completions send_queue_high_water stale_completions unknown_completions "
+    "buffers_held refused timeouts ops_in_flight"
+)
+
+
+class WorkerMetrics(ctypes.Structure):
+    """A native worker's counters: zig/metrics.zig."""
+
+    _fields_ = tuple((name, _u64) for name in _COUNTERS.split())
+
+
 # Called through `lib`: symbol -> (result, arguments).
 SYMBOLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pyuring_abi_version": (_u32, ()),
@@ -59,11 +94,29 @@ SYMBOLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 
 # Called through `pylib`, with the interpreter lock held.
 OBJECT_SYMBOLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
-    "pyuring_python_types": (ctypes.py_object, ()),
+    "pyuring_python_types": (_object, ()),
+    "pyuring_worker_create": (_handle, (ctypes.POINTER(WorkerConfig), _object, _object)),
+    "pyuring_worker_listen": (_i32, (_handle, _i32, _object)),
+    "pyuring_worker_unlisten": (None, (_handle,)),
+    "pyuring_worker_turn": (_i32, (_handle, ctypes.c_int64)),
+    "pyuring_worker_stay_awake": (None, (_handle,)),
+    "pyuring_worker_wake": (None, (_handle,)),
+    "pyuring_worker_pause_accept": (None, (_handle,)),
+    "pyuring_worker_resume_accept": (None, (_handle,)),
+    "pyuring_worker_drain": (None, (_handle, _u64)),
+    "pyuring_worker_abort_all": (None, (_handle,)),
+    "pyuring_worker_connect": (_i32, (_handle, _object, _object, _i32, _object, _u64)),
+    "pyuring_worker_metrics": (None, (_handle, ctypes.POINTER(WorkerMetrics))),
+    "pyuring_worker_achieved": (None, (_handle, ctypes.POINTER(_u32))),
+    "pyuring_worker_destroy": (_i32, (_handle,)),
 }
 
 # Structs that cross the border by pointer: the name in abi.zig's `shared_structs` -> ours.
-STRUCTS: dict[str, type[ctypes.Structure]] = {"Profile": Profile}
+STRUCTS: dict[str, type[ctypes.Structure]] = {
+    "Profile": Profile,
+    "WorkerConfig": WorkerConfig,
+    "WorkerMetrics": WorkerMetrics,
+}
 
 # The machine numbers of elf(5) that wheels exist for.
 _MACHINES = {62: "x86_64", 183: "aarch64"}
@@ -155,3 +208,10 @@ def _make_types(library: ctypes.PyDLL) -> dict[str, Any]:
 
 lib, pylib = _load()
 globals().update(_make_types(pylib))
+
+
+def probe() -> Profile:
+    """Ask the kernel what it does; blocks for milliseconds, with the interpreter lock released."""
+    profile = Profile()
+    lib.pyuring_probe(ctypes.byref(profile))
+    return profile

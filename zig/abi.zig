@@ -4,7 +4,13 @@
 
 const std = @import("std");
 const python = @import("python.zig");
+const accept = @import("accept.zig");
 const probe = @import("probe.zig");
+const python_worker = @import("python_worker.zig");
+const transport_object = @import("transport_object.zig");
+const Config = @import("worker_config.zig").Config;
+const Metrics = @import("metrics.zig").Metrics;
+const PythonWorker = @import("protocol_handler.zig").PythonWorker;
 
 /// Raised whenever a symbol or a shared struct changes its meaning.
 pub const abi_version: u32 = 1;
@@ -14,7 +20,7 @@ export fn pyuring_abi_version() u32 {
 }
 
 /// Structs that cross the border by pointer, under the names of `_native.STRUCTS`, same order.
-const shared_structs = .{ .Profile = probe.Profile };
+const shared_structs = .{ .Profile = probe.Profile, .WorkerConfig = Config, .WorkerMetrics = Metrics };
 
 /// What the compiler made of `shared_structs`: `Name:size field@offset+size …;` for each.
 export fn pyuring_layouts() [*:0]const u8 {
@@ -47,11 +53,97 @@ test "a layout is described by names, offsets and sizes" {
 export fn pyuring_python_types() ?*python.Object {
     python.init() catch return null;
     const types = python.c.PyDict_New() orelse return null;
+    fill(types) catch {
+        python.decref(types);
+        return null;
+    };
     return types;
+}
+
+fn fill(types: *python.Object) error{PythonRaised}!void {
+    try transport_object.add_types(types);
 }
 
 /// Asks the kernel what it really does; blocks for some milliseconds, so without the lock.
 /// Returns 0, or why no ring can be had; `out` is filled either way.
 export fn pyuring_probe(out: *probe.Profile) i32 {
     return probe.run(out);
+}
+
+// The worker. A handle is the pointer that create returned; all but wake and metrics are called by
+// the thread that made it, with the interpreter lock held.
+
+export fn pyuring_worker_create(
+    config: *const Config,
+    transport_type: *python.Object,
+    hooks: *python.Object,
+) ?*PythonWorker {
+    return python_worker.create(config, transport_type, hooks);
+}
+
+/// 0, or -errno; `factory` makes the protocols of the connections accepted there.
+export fn pyuring_worker_listen(worker: *PythonWorker, fd: i32, factory: *python.Object) i32 {
+    return python_worker.listen(worker, fd, factory);
+}
+
+/// Forgets every listening socket, once accepting has stopped.
+export fn pyuring_worker_unlisten(worker: *PythonWorker) void {
+    accept.remove_all(worker);
+}
+
+/// The bits of `worker.Turn`, or -1 with an exception set. `timeout_ns` < 0: none.
+export fn pyuring_worker_turn(worker: *PythonWorker, timeout_ns: i64) i32 {
+    return python_worker.turn(worker, timeout_ns);
+}
+
+/// Within a turn: the timeout that was given no longer holds, do not sleep in this turn.
+export fn pyuring_worker_stay_awake(worker: *PythonWorker) void {
+    worker.stay_awake = true;
+}
+
+/// From any thread.
+export fn pyuring_worker_wake(worker: *PythonWorker) void {
+    worker.mailbox.notify();
+}
+
+export fn pyuring_worker_pause_accept(worker: *PythonWorker) void {
+    worker.listeners.paused = true;
+}
+
+export fn pyuring_worker_resume_accept(worker: *PythonWorker) void {
+    accept.resume_all(worker);
+}
+
+export fn pyuring_worker_drain(worker: *PythonWorker, quiet_ns: u64) void {
+    worker.drain(quiet_ns);
+}
+
+export fn pyuring_worker_abort_all(worker: *PythonWorker) void {
+    worker.abort_all(0);
+}
+
+export fn pyuring_worker_connect(
+    worker: *PythonWorker,
+    factory: *python.Object,
+    failed: *python.Object,
+    fd: i32,
+    address: *python.Object,
+    timeout_ns: u64,
+) i32 {
+    return python_worker.start_connect(worker, factory, failed, fd, address, timeout_ns);
+}
+
+/// From any thread.
+export fn pyuring_worker_metrics(worker: *const PythonWorker, out: *Metrics) void {
+    worker.metrics.snapshot(out);
+}
+
+/// The set-up flags that are in force.
+export fn pyuring_worker_achieved(worker: *const PythonWorker, out: *u32) void {
+    out.* = worker.ring.setup_flags;
+}
+
+/// 1 when all is freed; 0 when the kernel held on to something and the memory was left to it.
+export fn pyuring_worker_destroy(worker: *PythonWorker) i32 {
+    return @intFromBool(python_worker.destroy(worker));
 }

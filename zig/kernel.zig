@@ -23,6 +23,21 @@ pub const IORING_FEAT_MIN_TIMEOUT: u32 = 1 << 15;
 pub const IORING_FEAT_RW_ATTR: u32 = 1 << 16;
 pub const IORING_FEAT_NO_IOWAIT: u32 = 1 << 17;
 
+// Operations after RECV_ZC: 6.15 (the first three) and 6.16.
+pub const OP_EPOLL_WAIT: linux.IORING_OP = @enumFromInt(59);
+pub const OP_READV_FIXED: linux.IORING_OP = @enumFromInt(60);
+pub const OP_WRITEV_FIXED: linux.IORING_OP = @enumFromInt(61);
+pub const OP_PIPE: linux.IORING_OP = @enumFromInt(62);
+
+comptime {
+    std.debug.assert(@intFromEnum(linux.IORING_OP.RECV_ZC) == 58);
+    for (.{ "EPOLL_WAIT", "READV_FIXED", "WRITEV_FIXED", "PIPE" }) |name| {
+        if (@hasField(linux.IORING_OP, name)) {
+            std.debug.assert(@field(linux.IORING_OP, name) == @field(@This(), "OP_" ++ name));
+        }
+    }
+}
+
 // Every check below fails to compile once std's value exists and differs from ours.
 comptime {
     for (.{
@@ -105,6 +120,15 @@ pub fn unmap(memory: []align(std.heap.page_size_min) const u8) void {
 
 pub fn close(fd: i32) void {
     _ = linux.close(fd);
+}
+
+/// accept4(2) that never blocks, whatever the listener's own mode: it is polled first.
+pub fn accept_nonblocking(listener: i32) i32 {
+    var ready = linux.pollfd{ .fd = listener, .events = linux.POLL.IN, .revents = 0 };
+    const polled = result_of(linux.poll(@ptrCast(&ready), 1, 0));
+    if (polled < 0) return polled;
+    if (ready.revents & linux.POLL.IN == 0) return negative(.AGAIN);
+    return result_of(linux.accept4(listener, null, null, linux.SOCK.NONBLOCK | linux.SOCK.CLOEXEC));
 }
 
 /// Nanoseconds of the monotonic clock (CLOCK_MONOTONIC: no jumps, stops in suspend).

@@ -64,6 +64,7 @@ pub const METH_O = 0x0008;
 pub const METH_CLASS = 0x0010;
 pub const METH_STATIC = 0x0020;
 pub const METH_FASTCALL = 0x0080;
+pub const METH_KEYWORDS = 0x0002;
 
 pub const TPFLAGS_BASETYPE = 1 << 10;
 pub const TPFLAGS_DEFAULT = 1 << 18;
@@ -89,6 +90,8 @@ pub const Py_tp_traverse = 71;
 pub const Py_tp_clear = 51;
 pub const Py_tp_getset = 73;
 pub const Py_tp_free = 74;
+pub const Py_tp_hash = 59;
+pub const Py_EQ = 2;
 
 /// One field a function; its name is the symbol's.
 const Functions = struct {
@@ -140,6 +143,17 @@ const Functions = struct {
     PyObject_CallFunctionObjArgs: *const fn (*Object, ...) callconv(.c) ?*Object,
     PyObject_VectorcallMethod: *const fn (*Object, [*]const *Object, usize, ?*Object) callconv(.c) ?*Object,
     PyObject_Free: *const fn (?*anyopaque) callconv(.c) void,
+    PyMem_Malloc: *const fn (usize) callconv(.c) ?*anyopaque,
+    PyMem_Realloc: *const fn (?*anyopaque, usize) callconv(.c) ?*anyopaque,
+    PyMem_Free: *const fn (?*anyopaque) callconv(.c) void,
+    PyThread_get_thread_ident: *const fn () callconv(.c) c_ulong,
+    PyUnicode_FSConverter: *const fn (*Object, *?*Object) callconv(.c) c_int,
+    PyUnicode_CompareWithASCIIString: *const fn (*Object, [*:0]const u8) callconv(.c) c_int,
+    PyObject_AsFileDescriptor: *const fn (*Object) callconv(.c) c_int,
+    PyObject_RichCompareBool: *const fn (*Object, *Object, c_int) callconv(.c) c_int,
+    PyFloat_AsDouble: *const fn (*Object) callconv(.c) f64,
+    PyImport_ImportModule: *const fn ([*:0]const u8) callconv(.c) ?*Object,
+    PyErr_WarnEx: *const fn (?*Object, [*:0]const u8, Ssize) callconv(.c) c_int,
     PyObject_GC_UnTrack: *const fn (?*anyopaque) callconv(.c) void,
     PyObject_GC_Del: *const fn (?*anyopaque) callconv(.c) void,
     PyType_FromSpec: *const fn (*const TypeSpec) callconv(.c) ?*Object,
@@ -171,6 +185,7 @@ const Functions = struct {
 
 /// Global objects of the interpreter: pointers to variables that hold an object.
 const Exceptions = struct {
+    PyExc_Exception: *const *Object,
     PyExc_TypeError: *const *Object,
     PyExc_ValueError: *const *Object,
     PyExc_OverflowError: *const *Object,

@@ -317,6 +317,21 @@ pub const Ring = struct {
         return kernel.enter(self.enter_fd, 0, 0, self.enter_flags | linux.IORING_ENTER_SQ_WAKEUP, null, linux.NSIG / 8);
     }
 
+    /// The clock that a worker on this ring goes by.
+    pub fn now_ns(_: *const Ring) u64 {
+        return kernel.monotonic_ns();
+    }
+
+    /// Closes a descriptor that no operation names, at once.
+    pub fn close_descriptor(_: *Ring, fd: i32) void {
+        kernel.close(fd);
+    }
+
+    /// A connection that waits in a listener's queue, or -EAGAIN; never blocks.
+    pub fn accept_now(_: *Ring, listener: i32) i32 {
+        return kernel.accept_nonblocking(listener);
+    }
+
     pub fn register(self: *Ring, opcode: linux.IORING_REGISTER, arg: ?*const anyopaque, count: u32) i32 {
         return kernel.register(self.fd, @intFromEnum(opcode), arg, count);
     }

@@ -27,7 +27,12 @@ comptime {
 }
 
 test {
+    _ = @import("connection.zig");
+    _ = @import("deadlines.zig");
+    _ = @import("mailbox.zig");
+    _ = @import("pool.zig");
     _ = @import("ring.zig");
+    _ = @import("token.zig");
     _ = @import("kernel.zig");
     _ = @import("probe.zig");
     _ = @import("buffer_group.zig");

@@ -1,0 +1,380 @@
+//! The worker's handler that speaks to Python: factories, protocols and their transports.
+//! Owns one reference to each live connection's transport and to what create was given. Runs with
+//! the interpreter lock held, except between `before_wait` and `after_wait`.
+//!
+//! An exception in the application ends its own connection only: it goes to the hook once, with
+//! its traceback, and to connection_lost (F49). KeyboardInterrupt and SystemExit are kept and come
+//! out of the turn (F48).
+
+const std = @import("std");
+const kernel = @import("kernel.zig");
+const python = @import("python.zig");
+const python_errors = @import("python_errors.zig");
+const closing = @import("closing.zig");
+const transport_object = @import("transport_object.zig");
+const connection_module = @import("connection.zig");
+const Connection = connection_module.Connection;
+const Ring = @import("ring.zig").Ring;
+const WorkerType = @import("worker.zig").WorkerType;
+const listeners_max = @import("accept.zig").listeners_max;
+const Object = python.Object;
+const c = &python.c;
+
+pub const PythonWorker = WorkerType(Ring, ProtocolHandler);
+
+/// Which of the optional methods a protocol's class has.
+pub const Shape = packed struct(u8) {
+    buffered: bool = false,
+    eof_received: bool = false,
+    pause_writing: bool = false,
+    resume_writing: bool = false,
+    _: u4 = 0,
+};
+
+/// Method names, interned once.
+const Names = struct {
+    connection_made: *Object,
+    data_received: *Object,
+    get_buffer: *Object,
+    buffer_updated: *Object,
+    eof_received: *Object,
+    pause_writing: *Object,
+    resume_writing: *Object,
+    connection_lost: *Object,
+    exception: *Object,
+};
+var names: Names = undefined;
+var names_ready = false;
+
+pub fn init_names() error{PythonRaised}!void {
+    if (names_ready) return;
+    inline for (@typeInfo(Names).@"struct".fields) |field| {
+        @field(names, field.name) = c.PyUnicode_InternFromString(field.name) orelse return error.PythonRaised;
+    }
+    names_ready = true;
+}
+
+/// Its address names the running thread.
+threadlocal var thread_marker: u8 = 0;
+
+pub fn this_thread() *const u8 {
+    return &thread_marker;
+}
+
+pub const ProtocolHandler = struct {
+    hooks: *Object,
+    transport_type: *Object,
+    factories: [listeners_max]?*Object = @splat(null),
+    home: *const u8,
+    saved_thread: ?*anyopaque = null,
+    /// KeyboardInterrupt or SystemExit out of the application, raised when the turn is over.
+    pending: ?*Object = null,
+    /// The class `last_shape` was read from; protocols of one class come in rows.
+    last_type: ?*Object = null,
+    last_shape: Shape = .{},
+
+    pub fn init(hooks: *Object, transport_type: *Object) ProtocolHandler {
+        return .{
+            .hooks = python.incref(hooks),
+            .transport_type = python.incref(transport_type),
+            .home = this_thread(),
+        };
+    }
+
+    pub fn deinit(self: *ProtocolHandler) void {
+        for (&self.factories) |*factory| clear(factory);
+        clear(&self.pending);
+        clear(&self.last_type);
+        python.decref(self.transport_type);
+        python.decref(self.hooks);
+    }
+
+    pub fn before_wait(self: *ProtocolHandler) void {
+        self.saved_thread = c.PyEval_SaveThread();
+    }
+
+    pub fn after_wait(self: *ProtocolHandler) void {
+        c.PyEval_RestoreThread(self.saved_thread);
+        self.saved_thread = null;
+    }
+
+    /// A connection was accepted (from listener `index`) or connected (null): make its protocol
+    /// and transport, and introduce them.
+    pub fn connected(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection, index: ?u32) void {
+        var origin: ?*Object = null; // (factory, failed) of a connect
+        defer if (origin) |pair| python.decref(pair);
+        const factory = if (index) |i| self.factories[i].? else blk: {
+            origin = @ptrCast(connection.user.?);
+            connection.user = null;
+            break :blk c.PyTuple_GetItem(origin.?, 0).?;
+        };
+        const protocol = c.PyObject_CallNoArgs(factory) orelse
+            return self.fail(worker, connection, "protocol_factory");
+        defer python.decref(protocol);
+        const shape = self.shape_of(protocol) orelse return self.fail(worker, connection, "protocol_factory");
+        const transport = transport_object.create(self, worker, connection, protocol, shape) orelse
+            return self.fail(worker, connection, "transport");
+        connection.user = transport;
+        const result = call(protocol, names.connection_made, transport) orelse
+            return self.fail(worker, connection, "connection_made");
+        python.decref(result);
+    }
+
+    pub fn connect_failed(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection, reason: i32) void {
+        const origin: *Object = @ptrCast(connection.user orelse return);
+        connection.user = null;
+        defer python.decref(origin);
+        const failed = c.PyTuple_GetItem(origin, 1).?;
+        if (failed == python.none) return;
+        const errno: i32 = if (reason == 0) @intFromEnum(kernel.E.CONNABORTED) else reason;
+        const err = python_errors.make(errno) orelse return self.report(worker, null, "connect");
+        defer python.decref(err);
+        const result = c.PyObject_CallFunctionObjArgs(failed, err, @as(?*Object, null)) orelse
+            return self.report(worker, null, "connect");
+        python.decref(result);
+    }
+
+    pub fn received(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection, data: []const u8) void {
+        const body = transport_object.body_of(connection);
+        if (body.shape.buffered) return self.received_buffered(worker, connection, data);
+        const bytes = c.PyBytes_FromStringAndSize(data.ptr, @intCast(data.len)) orelse
+            return self.fail(worker, connection, "data_received");
+        defer python.decref(bytes);
+        const result = call(body.protocol.?, names.data_received, bytes) orelse
+            return self.fail(worker, connection, "data_received");
+        python.decref(result);
+    }
+
+    /// BufferedProtocol: the bytes go into memory that the protocol lends for each part.
+    fn received_buffered(
+        self: *ProtocolHandler,
+        worker: *PythonWorker,
+        connection: *Connection,
+        data: []const u8,
+    ) void {
+        var rest = data;
+        while (rest.len > 0 and connection.phase == .open) {
+            // A protocol that pauses between two parts, or was replaced, gets the rest later.
+            if (connection.flags.paused) return self.hold_rest(worker, connection, rest);
+            const body = transport_object.body_of(connection);
+            if (!body.shape.buffered) return self.received(worker, connection, rest);
+            const taken = self.fill_buffer(body.protocol.?, rest) orelse
+                return self.fail(worker, connection, "get_buffer");
+            rest = rest[taken..];
+            const count = c.PyLong_FromLongLong(@intCast(taken)) orelse
+                return self.fail(worker, connection, "buffer_updated");
+            defer python.decref(count);
+            const result = call(body.protocol.?, names.buffer_updated, count) orelse
+                return self.fail(worker, connection, "buffer_updated");
+            python.decref(result);
+        }
+    }
+
+    fn fill_buffer(_: *ProtocolHandler, protocol: *Object, data: []const u8) ?usize {
+        const hint = c.PyLong_FromLongLong(@intCast(data.len)) orelse return null;
+        defer python.decref(hint);
+        const target = call(protocol, names.get_buffer, hint) orelse return null;
+        defer python.decref(target);
+        var view = python.Buffer{};
+        if (c.PyObject_GetBuffer(target, &view, python.PyBUF_WRITABLE) != 0) return null;
+        defer c.PyBuffer_Release(&view);
+        if (view.len <= 0) {
+            c.PyErr_SetString(python.exc.PyExc_RuntimeError.*, "get_buffer() returned an empty buffer");
+            return null;
+        }
+        const count = @min(data.len, @as(usize, @intCast(view.len)));
+        @memcpy(view.buf.?[0..count], data[0..count]);
+        return count;
+    }
+
+    fn hold_rest(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection, rest: []const u8) void {
+        const nomem = @intFromEnum(kernel.E.NOMEM);
+        const piece = worker.pieces.take() orelse return closing.abort(worker, connection, nomem);
+        if (self.hold(rest, piece)) return connection.hold_first(piece);
+        worker.pieces.give(piece);
+        closing.abort(worker, connection, nomem);
+    }
+
+    /// Keeps bytes that the application does not want yet, as an object of their own.
+    pub fn hold(_: *ProtocolHandler, data: []const u8, piece: *connection_module.Piece) bool {
+        const bytes = c.PyBytes_FromStringAndSize(data.ptr, @intCast(data.len)) orelse {
+            c.PyErr_Clear();
+            return false;
+        };
+        piece.* = .{ .next = null, .data = python.bytes_view(bytes).?, .owner = @intFromPtr(bytes) };
+        return true;
+    }
+
+    pub fn received_held(
+        self: *ProtocolHandler,
+        worker: *PythonWorker,
+        connection: *Connection,
+        piece: *const connection_module.Piece,
+    ) void {
+        const body = transport_object.body_of(connection);
+        if (body.shape.buffered) return self.received_buffered(worker, connection, piece.data);
+        const bytes: *Object = @ptrFromInt(piece.owner);
+        const result = call(body.protocol.?, names.data_received, bytes) orelse
+            return self.fail(worker, connection, "data_received");
+        python.decref(result);
+    }
+
+    /// The peer said its end. True: the application wants to go on writing.
+    pub fn ended(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection) bool {
+        const body = transport_object.body_of(connection);
+        if (!body.shape.eof_received) return false;
+        const result = call_plain(body.protocol.?, names.eof_received) orelse {
+            self.fail(worker, connection, "eof_received");
+            return true; // aborted already
+        };
+        defer python.decref(result);
+        const keep = c.PyObject_IsTrue(result);
+        if (keep >= 0) return keep == 1;
+        self.fail(worker, connection, "eof_received");
+        return true;
+    }
+
+    pub fn congested(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection) void {
+        const body = transport_object.body_of(connection);
+        if (!body.shape.pause_writing) return;
+        const result = call_plain(body.protocol.?, names.pause_writing) orelse
+            return self.fail(worker, connection, "pause_writing");
+        python.decref(result);
+    }
+
+    pub fn drained(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection) void {
+        const body = transport_object.body_of(connection);
+        if (!body.shape.resume_writing) return;
+        const result = call_plain(body.protocol.?, names.resume_writing) orelse
+            return self.fail(worker, connection, "resume_writing");
+        python.decref(result);
+    }
+
+    /// The connection is over for the application: the last call its protocol gets.
+    pub fn lost(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection, reason: i32) void {
+        const transport: *Object = @ptrCast(connection.user.?);
+        connection.user = null;
+        defer python.decref(transport);
+        const body = transport_object.body(transport);
+        const cause = body.take_failure() orelse python_errors.make_or_none(reason);
+        defer python.decref(cause);
+        const protocol = body.detach();
+        defer python.decref(protocol);
+        const result = call(protocol, names.connection_lost, cause) orelse
+            return self.report(worker, transport, "connection_lost");
+        python.decref(result);
+    }
+
+    pub fn release(_: *ProtocolHandler, owner: usize) void {
+        python.decref(@ptrFromInt(owner));
+    }
+
+    pub fn accept_failed(self: *ProtocolHandler, worker: *PythonWorker, _: u32, errno: i32) void {
+        python_errors.raise(errno);
+        self.report(worker, null, "accept");
+    }
+
+    /// An exception is set: report it and end the connection with it.
+    pub fn fail(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection, where: [*:0]const u8) void {
+        const transport: ?*Object = @ptrCast(connection.user);
+        const failure = self.report_keeping(worker, transport, where);
+        if (transport) |object| {
+            transport_object.body(object).set_failure(failure);
+        } else if (failure) |object| {
+            python.decref(object);
+        }
+        closing.abort(worker, connection, 0);
+    }
+
+    fn report(self: *ProtocolHandler, worker: *PythonWorker, transport: ?*Object, where: [*:0]const u8) void {
+        if (self.report_keeping(worker, transport, where)) |object| python.decref(object);
+    }
+
+    /// Takes the exception that is set, tells the hook, and returns it.
+    fn report_keeping(
+        self: *ProtocolHandler,
+        worker: *PythonWorker,
+        transport: ?*Object,
+        where: [*:0]const u8,
+    ) ?*Object {
+        worker.metrics.errors_handler += 1;
+        const failure = python_errors.take() orelse return null;
+        if (c.PyObject_IsInstance(failure, python.exc.PyExc_Exception.*) != 1) {
+            if (self.pending == null) self.pending = python.incref(failure);
+            return failure;
+        }
+        const text = c.PyUnicode_FromString(where) orelse {
+            c.PyErr_WriteUnraisable(null);
+            return failure;
+        };
+        defer python.decref(text);
+        var args = [_]*Object{ self.hooks, self.hooks, failure, text, transport orelse python.none };
+        const result = c.PyObject_VectorcallMethod(names.exception, args[1..].ptr, 4 | offset_flag, null) orelse {
+            c.PyErr_WriteUnraisable(null);
+            return failure;
+        };
+        python.decref(result);
+        return failure;
+    }
+
+    /// The shape of a protocol's class; null with an exception when it is no protocol.
+    pub fn shape_of(self: *ProtocolHandler, protocol: *Object) ?Shape {
+        const class = c.PyObject_Type(protocol) orelse return null;
+        if (class == self.last_type) {
+            python.decref(class);
+            return self.last_shape;
+        }
+        inline for (.{ "connection_made", "connection_lost" }) |needed| try_has(class, needed) orelse {
+            python.decref(class);
+            return null;
+        };
+        const shape = Shape{
+            .buffered = has(class, "get_buffer"),
+            .eof_received = has(class, "eof_received"),
+            .pause_writing = has(class, "pause_writing"),
+            .resume_writing = has(class, "resume_writing"),
+        };
+        if (!shape.buffered) try_has(class, "data_received") orelse {
+            python.decref(class);
+            return null;
+        };
+        clear(&self.last_type);
+        self.last_type = class;
+        self.last_shape = shape;
+        return shape;
+    }
+};
+
+fn has(class: *Object, name: [*:0]const u8) bool {
+    return c.PyObject_HasAttrString(class, name) == 1;
+}
+
+fn try_has(class: *Object, name: [*:0]const u8) ?void {
+    if (has(class, name)) return;
+    _ = c.PyErr_Format(
+        python.exc.PyExc_TypeError.*,
+        "protocol_factory returned %R, which has no %s(): not a protocol",
+        class,
+        name,
+    );
+    return null;
+}
+
+/// PY_VECTORCALL_ARGUMENTS_OFFSET: the callee may use the entry before the arguments.
+const offset_flag: usize = 1 << (@bitSizeOf(usize) - 1);
+
+fn call(object: *Object, name: *Object, argument: *Object) ?*Object {
+    var args = [_]*Object{ object, object, argument };
+    return c.PyObject_VectorcallMethod(name, args[1..].ptr, 2 | offset_flag, null);
+}
+
+fn call_plain(object: *Object, name: *Object) ?*Object {
+    var args = [_]*Object{ object, object };
+    return c.PyObject_VectorcallMethod(name, args[1..].ptr, 1 | offset_flag, null);
+}
+
+fn clear(place: *?*Object) void {
+    const object = place.* orelse return;
+    place.* = null;
+    python.decref(object);
+}

@@ -1,0 +1,62 @@
+//! Kernel error numbers as Python exceptions, and taking an exception that is set.
+//! Keeps nothing. Python itself picks OSError's subclass by errno.
+
+const std = @import("std");
+const kernel = @import("kernel.zig");
+const python = @import("python.zig");
+const Object = python.Object;
+const c = &python.c;
+
+/// A new OSError (or subclass) for `errno`; null with another exception set.
+pub fn make(errno: i32) ?*Object {
+    const number = c.PyLong_FromLong(errno) orelse return null;
+    defer python.decref(number);
+    const text = c.PyUnicode_FromString(message(errno)) orelse return null;
+    defer python.decref(text);
+    return c.PyObject_CallFunctionObjArgs(python.exc.PyExc_OSError.*, number, text, @as(?*Object, null));
+}
+
+/// What connection_lost gets: a new reference to the exception, or to None for an orderly end.
+pub fn make_or_none(errno: i32) *Object {
+    if (errno == 0) return python.return_none();
+    return make(errno) orelse take() orelse python.return_none();
+}
+
+pub fn raise(errno: i32) void {
+    const failure = make(errno) orelse return;
+    defer python.decref(failure);
+    raise_object(failure);
+}
+
+/// Sets an exception object as raised, with the traceback it carries.
+pub fn raise_object(failure: *Object) void {
+    const class = c.PyObject_Type(failure) orelse return;
+    defer python.decref(class);
+    c.PyErr_SetObject(class, failure);
+}
+
+/// Takes the exception that is set: a new reference with its traceback, or null.
+pub fn take() ?*Object {
+    var class: ?*Object = null;
+    var value: ?*Object = null;
+    var traceback: ?*Object = null;
+    c.PyErr_Fetch(&class, &value, &traceback);
+    c.PyErr_NormalizeException(&class, &value, &traceback);
+    if (class) |object| python.decref(object);
+    if (traceback) |object| {
+        if (value) |failure| _ = c.PyException_SetTraceback(failure, object);
+        python.decref(object);
+    }
+    return value;
+}
+
+/// The C library's words, where this process has one, with ours for what only we do.
+fn message(errno: i32) [*:0]const u8 {
+    const e: kernel.E = @enumFromInt(errno);
+    if (e == .NOBUFS) return "the peer does not read: more than send_queue_limit bytes were queued";
+    const strerror = @extern(?*const fn (c_int) callconv(.c) [*:0]const u8, .{
+        .name = "strerror",
+        .linkage = .weak,
+    }) orelse return "system call failed";
+    return strerror(errno);
+}

@@ -1,0 +1,183 @@
+//! Sending: a queue per connection, one send in flight (F35), queued pieces gathered into it.
+//!
+//! A piece's bytes belong to its owner (for Python: a bytes object that is kept), lent to the
+//! kernel from the send's submission to its completion, and released when they have gone out.
+
+const std = @import("std");
+const kernel = @import("kernel.zig");
+const linux = kernel.linux;
+const closing = @import("closing.zig");
+const timing = @import("timing.zig");
+const connection_module = @import("connection.zig");
+const Connection = connection_module.Connection;
+const assert = std.debug.assert;
+
+/// Queues bytes. They are the worker's until it calls `handler.release(owner)`. False: the
+/// connection takes no more, and the bytes are still the caller's.
+pub fn append(worker: anytype, connection: *Connection, data: []const u8, owner: usize) bool {
+    if (connection.phase != .open or connection.flags.write_end or connection.flags.send_broken) return false;
+    assert(data.len > 0);
+    const piece = worker.pieces.take() orelse {
+        closing.abort(worker, connection, @intFromEnum(kernel.E.NOMEM));
+        return false;
+    };
+    piece.* = .{ .next = null, .data = data, .owner = owner };
+    connection.queue(piece);
+    worker.mark_dirty(connection);
+    const queued = connection.queued_bytes;
+    if (queued > worker.metrics.send_queue_high_water) worker.metrics.send_queue_high_water = queued;
+    if (queued > connection.write_high) above_high(worker, connection);
+    return true;
+}
+
+fn above_high(worker: anytype, connection: *Connection) void {
+    const queued = connection.queued_bytes;
+    if (queued > worker.config.send_queue_limit) {
+        // The peer does not read and the application goes on: end it before memory ends (F37).
+        worker.metrics.errors_send += 1;
+        return closing.abort(worker, connection, @intFromEnum(kernel.E.NOBUFS));
+    }
+    if (queued > worker.config.send_queue_pause) connection.flags.choked = true;
+    if (connection.flags.congested) return;
+    connection.flags.congested = true;
+    worker.handler.congested(worker, connection);
+}
+
+/// Starts a send of what is queued, unless one is in flight. False: no entry was free.
+pub fn start(worker: anytype, connection: *Connection) bool {
+    if (connection.send != .none or connection.flags.send_broken) return true;
+    const first = connection.queue_first orelse return true;
+    var gather: ?*connection_module.Gather = null;
+    if (first.next != null) {
+        gather = worker.gathers.take();
+        if (gather == null) {
+            closing.abort(worker, connection, @intFromEnum(kernel.E.NOMEM));
+            return true;
+        }
+    }
+    const sqe = worker.issue(connection, .send) orelse {
+        if (gather) |unused| worker.gathers.give(unused);
+        return false;
+    };
+    sqe.fd = connection.fd;
+    sqe.rw_flags = linux.MSG.NOSIGNAL;
+    if (gather) |lent| {
+        fill(lent, connection);
+        sqe.opcode = .SENDMSG;
+        sqe.addr = @intFromPtr(&lent.header);
+        sqe.len = 1;
+        connection.gather = lent;
+    } else {
+        const rest = first.data[connection.sent..];
+        sqe.opcode = .SEND;
+        sqe.addr = @intFromPtr(rest.ptr);
+        sqe.len = @intCast(@min(rest.len, send_max));
+    }
+    connection.send = .armed;
+    connection.send_progress_ns = worker.now_ns;
+    if (worker.config.write_timeout_ns != 0) timing.refresh(worker, connection);
+    return true;
+}
+
+/// One operation's bytes at most: its result is an i32.
+const send_max = 1 << 30;
+
+fn fill(gather: *connection_module.Gather, connection: *const Connection) void {
+    var piece = connection.queue_first;
+    var skip = connection.sent;
+    var count: usize = 0;
+    var total: usize = 0;
+    while (piece) |p| : (piece = p.next) {
+        const rest = p.data[skip..];
+        skip = 0;
+        if (count == connection_module.gather_max or total + rest.len > send_max) break;
+        gather.vectors[count] = .{ .base = rest.ptr, .len = rest.len };
+        count += 1;
+        total += rest.len;
+    }
+    if (count == 0) {
+        // One piece larger than a send may be: its front.
+        const rest = connection.queue_first.?.data[connection.sent..];
+        gather.vectors[0] = .{ .base = rest.ptr, .len = send_max };
+        count = 1;
+    }
+    gather.header = .{
+        .name = null,
+        .namelen = 0,
+        .iov = &gather.vectors,
+        .iovlen = count,
+        .control = null,
+        .controllen = 0,
+        .flags = 0,
+    };
+}
+
+pub fn completed(worker: anytype, connection: *Connection, cqe: *const linux.io_uring_cqe) void {
+    assert(connection.send != .none);
+    connection.send = .none;
+    if (connection.gather) |lent| {
+        worker.gathers.give(lent);
+        connection.gather = null;
+    }
+    if (cqe.res < 0) return failed(worker, connection, cqe.res);
+    const bytes: usize = @intCast(cqe.res);
+    worker.metrics.sends += 1;
+    worker.metrics.bytes_sent += bytes;
+    connection.send_progress_ns = worker.now_ns;
+    advance(worker, connection, bytes);
+    if (connection.queue_first != null or connection.phase != .open or connection.flags.write_end) {
+        worker.mark_dirty(connection);
+    }
+    const queued = connection.queued_bytes;
+    if (connection.flags.choked and queued <= worker.config.send_queue_pause / 2) {
+        connection.flags.choked = false;
+        worker.mark_dirty(connection);
+    }
+    if (connection.flags.congested and queued <= connection.write_low) {
+        connection.flags.congested = false;
+        if (connection.phase == .open) worker.handler.drained(worker, connection);
+    }
+}
+
+/// Takes `bytes` off the front of the queue: a short send goes on from there (F36).
+fn advance(worker: anytype, connection: *Connection, bytes: usize) void {
+    var left = bytes;
+    assert(left <= connection.queued_bytes);
+    connection.queued_bytes -= left;
+    while (left > 0) {
+        const rest = connection.queue_first.?.data.len - connection.sent;
+        if (left < rest) {
+            connection.sent += left;
+            return;
+        }
+        left -= rest;
+        connection.sent = 0;
+        release(worker, connection.unqueue().?);
+    }
+}
+
+fn release(worker: anytype, piece: *connection_module.Piece) void {
+    worker.handler.release(piece.owner);
+    worker.pieces.give(piece);
+}
+
+fn failed(worker: anytype, connection: *Connection, res: i32) void {
+    worker.mark_dirty(connection);
+    switch (kernel.errno_of(res)) {
+        // Ours, or a passing one: `start` sends the same bytes again if they still matter.
+        .CANCELED, .INTR, .AGAIN => {},
+        else => {
+            worker.metrics.errors_send += 1;
+            connection.flags.send_broken = true;
+            closing.abort(worker, connection, -res);
+        },
+    }
+}
+
+/// Releases what is queued. No send may be in flight: its pieces are lent to the kernel.
+pub fn drop_queue(worker: anytype, connection: *Connection) void {
+    assert(connection.send == .none);
+    while (connection.unqueue()) |piece| release(worker, piece);
+    connection.queued_bytes = 0;
+    connection.sent = 0;
+}

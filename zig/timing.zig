@@ -1,0 +1,101 @@
+//! When a connection or a listener is looked at again: its deadlines, and what happens then.
+//! Deadlines are kept lazily: traffic only writes down its time, and a deadline that comes due is
+//! computed anew; what moved on is set again.
+
+const std = @import("std");
+const kernel = @import("kernel.zig");
+const accept = @import("accept.zig");
+const closing = @import("closing.zig");
+const Connection = @import("connection.zig").Connection;
+
+/// Longer than any scheduling hiccup: the process was stopped or the machine suspended.
+const gap_ns = 1 * std.time.ns_per_s;
+
+/// True when the worker woke much later than it asked to: what came meanwhile is read first, so
+/// that live peers are not timed out for our own absence (F62).
+pub fn is_gap(worker: anytype) bool {
+    const late = worker.now_ns > worker.wake_by_ns +| gap_ns;
+    worker.wake_by_ns = std.math.maxInt(u64);
+    return late;
+}
+
+/// The wait's bound: the caller's, or the next deadline (F7).
+pub fn wait_limit(worker: anytype, asked_ns: ?u64) ?u64 {
+    const due = worker.deadlines.next() orelse return asked_ns;
+    const left = due -| worker.now_ns;
+    return if (asked_ns) |ns| @min(ns, left) else left;
+}
+
+pub fn run_due(worker: anytype) void {
+    while (worker.deadlines.pop_due(worker.now_ns)) |id| {
+        if (id >= worker.slab.connections.len) {
+            accept.backoff_over(worker, id - @as(u32, @intCast(worker.slab.connections.len)));
+            continue;
+        }
+        const connection = &worker.slab.connections[id];
+        const at = due_at(worker, connection) orelse continue;
+        if (at > worker.now_ns) worker.deadlines.set(id, at) else expire(worker, connection);
+    }
+}
+
+/// Sets the connection's deadline from its present state, unless an earlier one stands.
+pub fn refresh(worker: anytype, connection: *Connection) void {
+    const at = due_at(worker, connection) orelse return;
+    worker.deadlines.set_at_latest(connection.slot, at);
+}
+
+fn due_at(worker: anytype, connection: *const Connection) ?u64 {
+    return switch (connection.phase) {
+        .free, .releasing => null,
+        .connecting, .lingering => if (connection.phase_until_ns == 0) null else connection.phase_until_ns,
+        .open => earlier(quiet_until(worker, connection), write_until(worker, connection)),
+        .flushing => write_until(worker, connection),
+    };
+}
+
+fn quiet_until(worker: anytype, connection: *const Connection) ?u64 {
+    const last = @max(connection.last_receive_ns, connection.send_progress_ns);
+    const drain: ?u64 = if (worker.draining) last + worker.quiet_ns else null;
+    const idle = worker.config.idle_timeout_ns;
+    return earlier(drain, if (idle == 0) null else last + idle);
+}
+
+fn write_until(worker: anytype, connection: *const Connection) ?u64 {
+    if (connection.send == .none or worker.config.write_timeout_ns == 0) return null;
+    return connection.send_progress_ns + worker.config.write_timeout_ns;
+}
+
+fn earlier(a: ?u64, b: ?u64) ?u64 {
+    if (a == null) return b;
+    if (b == null) return a;
+    return @min(a.?, b.?);
+}
+
+fn expire(worker: anytype, connection: *Connection) void {
+    const timed_out = @intFromEnum(kernel.E.TIMEDOUT);
+    switch (connection.phase) {
+        .free, .releasing => {},
+        .connecting => {
+            worker.metrics.timeouts += 1;
+            closing.abort(worker, connection, timed_out);
+        },
+        .lingering => closing.abort(worker, connection, 0),
+        .open, .flushing => {
+            const write_at = write_until(worker, connection);
+            if (write_at != null and write_at.? <= worker.now_ns) {
+                worker.metrics.timeouts += 1;
+                return closing.abort(worker, connection, timed_out);
+            }
+            if (connection.queue_first != null) {
+                // Busy writing: not idle. The write deadline, if any, is the one that counts.
+                worker.deadlines.set(connection.slot, worker.now_ns + @max(worker.quiet_ns, std.time.ns_per_s / 10));
+                return;
+            }
+            if (!worker.draining) {
+                worker.metrics.timeouts += 1;
+                connection.reason = timed_out;
+            }
+            closing.close(worker, connection);
+        },
+    }
+}

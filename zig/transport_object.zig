@@ -1,0 +1,370 @@
+//! TransportCore: the native half of pyuring.Transport, asyncio.Transport's methods over a
+//! connection. One object a connection; the worker holds a reference until connection_lost.
+//!
+//! Every method may be called from any thread. On the worker's own it acts at once; on another,
+//! what changes something is passed on through `call_soon_threadsafe`, in the order of the calls.
+//! After connection_lost every method still works and does nothing.
+
+const std = @import("std");
+const kernel = @import("kernel.zig");
+const python = @import("python.zig");
+const closing = @import("closing.zig");
+const send = @import("send.zig");
+const protocol_handler = @import("protocol_handler.zig");
+const Connection = @import("connection.zig").Connection;
+const PythonWorker = protocol_handler.PythonWorker;
+const ProtocolHandler = protocol_handler.ProtocolHandler;
+const Shape = protocol_handler.Shape;
+const Object = python.Object;
+const c = &python.c;
+
+pub const Body = extern struct {
+    worker: ?*PythonWorker,
+    /// Null from connection_lost on.
+    connection: ?*Connection,
+    protocol: ?*Object,
+    hooks: ?*Object,
+    /// The application's exception that ended the connection, until connection_lost has it.
+    failure: ?*Object,
+    /// What get_extra_info has found so far; Python's alone, and kept after the end.
+    extra: ?*Object,
+    shape: Shape,
+    closing: bool,
+
+    pub fn set_failure(self: *Body, failure: ?*Object) void {
+        if (self.failure) |old| python.decref(old);
+        self.failure = failure;
+    }
+
+    pub fn take_failure(self: *Body) ?*Object {
+        defer self.failure = null;
+        return self.failure;
+    }
+
+    /// Cuts the object off from its connection; the protocol's reference is the caller's now.
+    pub fn detach(self: *Body) *Object {
+        self.worker = null;
+        self.connection = null;
+        self.closing = true;
+        defer self.protocol = null;
+        return self.protocol.?;
+    }
+};
+
+pub fn body(object: *Object) *Body {
+    return python.body(Body, object);
+}
+
+pub fn body_of(connection: *const Connection) *Body {
+    return body(@ptrCast(connection.user.?));
+}
+
+/// A new transport between a connection and its protocol.
+pub fn create(
+    handler: *ProtocolHandler,
+    worker: *PythonWorker,
+    connection: *Connection,
+    protocol: *Object,
+    shape: Shape,
+) ?*Object {
+    const object = c.PyType_GenericAlloc(handler.transport_type, 0) orelse return null;
+    body(object).* = .{
+        .worker = worker,
+        .connection = connection,
+        .protocol = python.incref(protocol),
+        .hooks = python.incref(handler.hooks),
+        .failure = null,
+        .extra = null,
+        .shape = shape,
+        .closing = false,
+    };
+    return object;
+}
+
+fn dealloc(object: *Object) callconv(.c) void {
+    const self = body(object);
+    inline for (.{ "protocol", "hooks", "failure", "extra" }) |name| {
+        if (@field(self, name)) |held| python.decref(held);
+        @field(self, name) = null;
+    }
+    python.free_instance(object);
+}
+
+const methods = [_]python.MethodDef{
+    define("write", .one, write, "write($self, data, /)\n--\n\nQueue data for sending."),
+    define("writelines", .one, writelines, "writelines($self, data, /)\n--\n\nQueue several pieces."),
+    define("write_eof", .none, write_eof, "write_eof($self, /)\n--\n\nShut down writing once all is sent."),
+    define("can_write_eof", .none, can_write_eof, "can_write_eof($self, /)\n--\n\nReturn True."),
+    define("close", .none, close, "close($self, /)\n--\n\nClose once all is sent."),
+    define("abort", .none, abort, "abort($self, /)\n--\n\nClose at once; what is queued is lost."),
+    define("is_closing", .none, is_closing, "is_closing($self, /)\n--\n\nTell whether it closes or has."),
+    define("pause_reading", .none, pause_reading, "pause_reading($self, /)\n--\n\nHold data_received back."),
+    define("resume_reading", .none, resume_reading, "resume_reading($self, /)\n--\n\nUndo pause_reading."),
+    define("is_reading", .none, is_reading, "is_reading($self, /)\n--\n\nTell whether data may come."),
+    define("get_write_buffer_size", .none, get_size, "get_write_buffer_size($self, /)\n--\n\nBytes queued."),
+    define("get_write_buffer_limits", .none, get_limits, "get_write_buffer_limits($self, /)\n--\n\n(low, high)"),
+    define("_set_limits", .one, set_limits, "_set_limits($self, low_high, /)\n--\n\nTake (low, high)."),
+    define("get_protocol", .none, get_protocol, "get_protocol($self, /)\n--\n\nReturn the protocol."),
+    define("set_protocol", .one, set_protocol, "set_protocol($self, protocol, /)\n--\n\nReplace the protocol."),
+    define("fileno", .none, fileno, "fileno($self, /)\n--\n\nThe descriptor, -1 when closed."),
+    .{},
+};
+
+const getters = [_]python.GetSetDef{
+    .{ .name = "worker", .get = &get_worker, .doc = "The worker that serves this connection." },
+    .{ .name = "_extra", .get = &get_extra, .set = &set_extra },
+    .{},
+};
+
+const Kind = enum { none, one };
+
+fn define(
+    name: [*:0]const u8,
+    comptime kind: Kind,
+    comptime function: switch (kind) {
+        .none => fn (*Object) ?*Object,
+        .one => fn (*Object, *Object) ?*Object,
+    },
+    doc: [*:0]const u8,
+) python.MethodDef {
+    const wrapped = struct {
+        fn none(object: *Object, _: ?*Object) callconv(.c) ?*Object {
+            return function(object);
+        }
+        fn one(object: *Object, argument: *Object) callconv(.c) ?*Object {
+            return function(object, argument);
+        }
+    };
+    return .{
+        .name = name,
+        .function = if (kind == .none) &wrapped.none else &wrapped.one,
+        .flags = if (kind == .none) python.METH_NOARGS else python.METH_O,
+        .doc = doc,
+    };
+}
+
+/// Adds TransportCore to the dict of native types.
+pub fn add_types(types: *Object) error{PythonRaised}!void {
+    protocol_handler.init_names() catch return error.PythonRaised;
+    const slots = [_]python.TypeSlot{
+        .{ .slot = python.Py_tp_dealloc, .function = &dealloc },
+        .{ .slot = python.Py_tp_methods, .function = &methods },
+        .{ .slot = python.Py_tp_getset, .function = &getters },
+        .{ .slot = python.Py_tp_doc, .function = "The native half of pyuring.Transport." },
+        .{},
+    };
+    const spec = python.TypeSpec{
+        .name = "pyuring._native.TransportCore",
+        .basicsize = python.basic_size(Body),
+        .flags = python.TPFLAGS_DEFAULT | python.TPFLAGS_BASETYPE,
+        .slots = &slots,
+    };
+    const object = c.PyType_FromSpec(&spec) orelse return error.PythonRaised;
+    defer python.decref(object);
+    if (c.PyDict_SetItemString(types, "TransportCore", object) != 0) return error.PythonRaised;
+}
+
+/// The live connection, when the caller is on the worker's thread; else null, and `away` tells
+/// whether that is because of the thread.
+fn at_home(self: *const Body, away: *bool) ?*Connection {
+    away.* = false;
+    const worker = self.worker orelse return null;
+    if (worker.handler.home != protocol_handler.this_thread()) {
+        away.* = true;
+        return null;
+    }
+    return self.connection;
+}
+
+/// Has the worker call `self.name(argument)` on its own thread.
+fn pass_on(object: *Object, name: [*:0]const u8, argument: ?*Object) ?*Object {
+    const method = c.PyObject_GetAttrString(object, name) orelse return null;
+    defer python.decref(method);
+    const post = c.PyObject_GetAttrString(body(object).hooks.?, "call_soon_threadsafe") orelse return null;
+    defer python.decref(post);
+    const result = c.PyObject_CallFunctionObjArgs(post, method, argument, @as(?*Object, null)) orelse return null;
+    python.decref(result);
+    return python.return_none();
+}
+
+/// Bytes that nobody can change: the object itself, or a copy of what it shows. New reference.
+fn frozen(data: *Object) ?*Object {
+    if (python.bytes_view(data) != null) return python.incref(data);
+    var view = python.Buffer{};
+    if (c.PyObject_GetBuffer(data, &view, python.PyBUF_SIMPLE) != 0) return null;
+    defer c.PyBuffer_Release(&view);
+    return c.PyBytes_FromStringAndSize(view.buf, view.len);
+}
+
+fn write(object: *Object, data: *Object) ?*Object {
+    const bytes = frozen(data) orelse return null;
+    defer python.decref(bytes);
+    var away = false;
+    const connection = at_home(body(object), &away) orelse
+        return if (away) pass_on(object, "write", bytes) else python.return_none();
+    if (connection.flags.write_end) {
+        c.PyErr_SetString(python.exc.PyExc_RuntimeError.*, "write() after write_eof()");
+        return null;
+    }
+    queue(body(object).worker.?, connection, bytes);
+    return python.return_none();
+}
+
+fn queue(worker: *PythonWorker, connection: *Connection, bytes: *Object) void {
+    const view = python.bytes_view(bytes).?;
+    if (view.len == 0) return;
+    const owner = python.incref(bytes);
+    if (!send.append(worker, connection, view, @intFromPtr(owner))) python.decref(owner);
+}
+
+fn writelines(object: *Object, lines: *Object) ?*Object {
+    const list = c.PySequence_List(lines) orelse return null;
+    defer python.decref(list);
+    const count = c.PyList_Size(list);
+    // All are checked before any is queued: a wrong one sends nothing.
+    var index: isize = 0;
+    while (index < count) : (index += 1) {
+        const bytes = frozen(c.PyList_GetItem(list, index).?) orelse return null;
+        if (c.PyList_SetItem(list, index, bytes) != 0) return null; // takes the reference
+    }
+    index = 0;
+    while (index < count) : (index += 1) {
+        const result = write(object, c.PyList_GetItem(list, index).?) orelse return null;
+        python.decref(result);
+    }
+    return python.return_none();
+}
+
+fn write_eof(object: *Object) ?*Object {
+    var away = false;
+    const connection = at_home(body(object), &away) orelse
+        return if (away) pass_on(object, "write_eof", null) else python.return_none();
+    if (connection.phase == .open) {
+        connection.flags.write_end = true;
+        body(object).worker.?.mark_dirty(connection);
+    }
+    return python.return_none();
+}
+
+fn can_write_eof(_: *Object) ?*Object {
+    return c.PyBool_FromLong(1);
+}
+
+fn close(object: *Object) ?*Object {
+    body(object).closing = true;
+    var away = false;
+    const connection = at_home(body(object), &away) orelse
+        return if (away) pass_on(object, "close", null) else python.return_none();
+    closing.close(body(object).worker.?, connection);
+    return python.return_none();
+}
+
+fn abort(object: *Object) ?*Object {
+    body(object).closing = true;
+    var away = false;
+    const connection = at_home(body(object), &away) orelse
+        return if (away) pass_on(object, "abort", null) else python.return_none();
+    closing.abort(body(object).worker.?, connection, 0);
+    return python.return_none();
+}
+
+fn is_closing(object: *Object) ?*Object {
+    const self = body(object);
+    const open = if (self.connection) |connection| connection.phase == .open else false;
+    return c.PyBool_FromLong(@intFromBool(self.closing or !open));
+}
+
+fn pause_reading(object: *Object) ?*Object {
+    return set_paused(object, "pause_reading", true);
+}
+
+fn resume_reading(object: *Object) ?*Object {
+    return set_paused(object, "resume_reading", false);
+}
+
+fn set_paused(object: *Object, name: [*:0]const u8, paused: bool) ?*Object {
+    var away = false;
+    const connection = at_home(body(object), &away) orelse
+        return if (away) pass_on(object, name, null) else python.return_none();
+    connection.flags.paused = paused;
+    body(object).worker.?.mark_dirty(connection);
+    return python.return_none();
+}
+
+fn is_reading(object: *Object) ?*Object {
+    const connection = body(object).connection orelse return c.PyBool_FromLong(0);
+    return c.PyBool_FromLong(@intFromBool(connection.phase == .open and !connection.flags.paused));
+}
+
+fn get_size(object: *Object) ?*Object {
+    const queued = if (body(object).connection) |connection| connection.queued_bytes else 0;
+    return c.PyLong_FromUnsignedLongLong(queued);
+}
+
+fn get_limits(object: *Object) ?*Object {
+    const connection = body(object).connection;
+    const pair = c.PyTuple_New(2) orelse return null;
+    const low = c.PyLong_FromUnsignedLongLong(if (connection) |x| x.write_low else 0);
+    const high = c.PyLong_FromUnsignedLongLong(if (connection) |x| x.write_high else 0);
+    if (low != null and high != null) {
+        _ = c.PyTuple_SetItem(pair, 0, low.?);
+        _ = c.PyTuple_SetItem(pair, 1, high.?);
+        return pair;
+    }
+    if (low) |x| python.decref(x);
+    if (high) |x| python.decref(x);
+    python.decref(pair);
+    return null;
+}
+
+/// (low, high), checked by Transport.set_write_buffer_limits.
+fn set_limits(object: *Object, pair: *Object) ?*Object {
+    var away = false;
+    const connection = at_home(body(object), &away) orelse
+        return if (away) pass_on(object, "_set_limits", pair) else python.return_none();
+    var values: [2]u64 = undefined;
+    for (&values, 0..) |*value, index| {
+        const item = c.PyTuple_GetItem(pair, @intCast(index)) orelse return null;
+        value.* = c.PyLong_AsUnsignedLongLong(item);
+        if (c.PyErr_Occurred() != null) return null;
+    }
+    connection.write_low = values[0];
+    connection.write_high = values[1];
+    return python.return_none();
+}
+
+fn get_protocol(object: *Object) ?*Object {
+    return python.incref(body(object).protocol orelse python.none);
+}
+
+fn set_protocol(object: *Object, protocol: *Object) ?*Object {
+    var away = false;
+    const self = body(object);
+    _ = at_home(self, &away) orelse
+        return if (away) pass_on(object, "set_protocol", protocol) else python.return_none();
+    const shape = self.worker.?.handler.shape_of(protocol) orelse return null;
+    const old = self.protocol.?;
+    self.protocol = python.incref(protocol);
+    self.shape = shape;
+    python.decref(old);
+    return python.return_none();
+}
+
+fn fileno(object: *Object) ?*Object {
+    return c.PyLong_FromLong(if (body(object).connection) |connection| connection.fd else -1);
+}
+
+fn get_extra(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
+    return python.incref(body(object).extra orelse python.none);
+}
+
+fn set_extra(object: *Object, value: ?*Object, _: ?*anyopaque) callconv(.c) c_int {
+    const old = body(object).extra;
+    body(object).extra = if (value) |given| python.incref(given) else null;
+    if (old) |held| python.decref(held);
+    return 0;
+}
+
+fn get_worker(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
+    return python.incref(body(object).hooks orelse python.none);
+}
