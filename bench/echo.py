@@ -51,7 +51,9 @@ def measure(
             shift = turn % len(running)
             for one in running[shift:] + running[:shift]:
                 name = one.server.name
-                sample = load(one, scenario, options.seconds, options.warmup, options.nice)
+                sample = load(
+                    one, scenario, options.seconds, options.warmup, options.nice, not options.sleep
+                )
                 if sample.errors:
                     print(f"{name}, {scenario.name}: {sample}", file=sys.stderr)
                     options.failed.append((name, scenario.name))
@@ -112,6 +114,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--scenarios", default=",".join(s.name for s in SCENARIOS))
     parser.add_argument("--python", default=sys.executable, help="CPython for all servers (3.13)")
     parser.add_argument("--nice", type=int, default=default_nice())
+    parser.add_argument("--sleep", action="store_true", help="let the load sleep between replies")
     parser.add_argument("--json", help="also write every sample here")
     parser.add_argument("--quick", action="store_true", help="one short round: a smoke test")
     options = parser.parse_args(argv)

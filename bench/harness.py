@@ -217,13 +217,19 @@ def _ready_line(server: Server, process: subprocess.Popen[bytes], log: int, time
 
 
 def load(
-    running: Running, scenario: Scenario, seconds: float, warmup: float = 0.5, nice: int = 0
+    running: Running,
+    scenario: Scenario,
+    seconds: float,
+    warmup: float = 0.5,
+    nice: int = 0,
+    spin: bool = True,
 ) -> Sample:
     """Put one window of load on a running server, from the other core."""
     command = [native_load(), "--mode", scenario.mode]
     command += ["--port", str(running.port), "--pid", str(running.pid)]
     command += ["--connections", str(scenario.connections), "--size", str(scenario.size)]
     command += ["--depth", str(scenario.depth), "--verify", str(int(running.server.verify))]
+    command += ["--spin", str(int(spin))]
     command += ["--warmup-ms", str(int(warmup * 1e3)), "--window-ms", str(int(seconds * 1e3))]
     done = subprocess.run(
         command,

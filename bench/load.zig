@@ -20,6 +20,10 @@ pub const Options = struct {
     size: u32 = 64,
     /// Messages in flight per connection (echo).
     depth: u32 = 1,
+    /// How the echo load moves its bytes: by io_uring where it may, else by epoll.
+    io: enum { auto, ring, epoll } = .auto,
+    /// 1: look for replies without ever sleeping, so that the server never pays for a wake-up.
+    spin: u1 = 1,
     /// 0 to look at lengths only, for a peer that is known to send wrong bytes (echo).
     verify: u1 = 1,
     warmup_ms: u32 = 300,

@@ -126,8 +126,7 @@ var loop_storage: Loop = undefined;
 pub fn run(options: *const load.Options, pattern: *const net.Pattern, report: *load.Report) void {
     if (options.size > net.piece_max) net.die("churn sends at most {d} bytes", .{net.piece_max});
     const loop = &loop_storage;
-    const slots = std.heap.page_allocator.alloc(Slot, options.connections) catch
-        net.die("out of memory", .{});
+    const slots = net.allocate(Slot, options.connections);
     @memset(slots, .{});
     loop.* = .{
         .options = options,

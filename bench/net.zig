@@ -62,6 +62,10 @@ pub fn tcp_socket() fd_t {
     return fd;
 }
 
+pub fn allocate(comptime T: type, count: usize) []T {
+    return std.heap.page_allocator.alloc(T, count) catch die("out of memory", .{});
+}
+
 pub fn epoll_set(epoll: fd_t, op: u32, fd: fd_t, events: u32, tag: u32) void {
     var event: linux.epoll_event = .{ .events = events, .data = .{ .u32 = tag } };
     _ = must(linux.epoll_ctl(epoll, op, fd, &event), "epoll_ctl");
