@@ -42,6 +42,7 @@ _NEEDS: Mapping[Tier, tuple[str, ...]] = MappingProxyType(
         Tier.OPTIONAL: ("sqpoll", "sqpoll_single_issuer", "multishot_recv"),
     }
 )
+_NO_FEATURES = Features(0)
 _BELOW = {Tier.BASE: Tier.NONE, Tier.MID: Tier.BASE, Tier.HIGH: Tier.MID, Tier.OPTIONAL: Tier.MID}
 
 
@@ -103,7 +104,7 @@ class CapabilityProfile:
     msg_ring: bool = False
     operations_known: bool = False
 
-    features: Features = Features(0)
+    features: Features = _NO_FEATURES
     operations: frozenset[str] = frozenset()
     """Names of the opcodes the kernel carries out, as in `Op`; a newer one by its number."""
     missing: Mapping[str, str] = field(default_factory=dict, hash=False)

@@ -97,6 +97,7 @@ class BufferNotHeldError(BufferGroupError, ValueError):
 
 
 _DISABLED = "/proc/sys/kernel/io_uring_disabled"
+_GROUP = "/proc/sys/kernel/io_uring_group"
 
 
 def unavailable(number: int) -> RingUnavailableError:
@@ -133,7 +134,7 @@ def _permission() -> tuple[str, str]:
             "io_uring is disabled on this machine (sysctl kernel.io_uring_disabled = 2)",
             "sysctl -w kernel.io_uring_disabled=0 allows it",
         )
-    if level == "1":
+    if level == "1" and not _is_exempt():
         return (
             "io_uring is for privileged processes only (sysctl kernel.io_uring_disabled = 1)",
             "set it to 0, or put the process into the group kernel.io_uring_group",
@@ -143,6 +144,16 @@ def _permission() -> tuple[str, str]:
         "run the container with a profile that allows io_uring_setup, io_uring_enter and "
         "io_uring_register",
     )
+
+
+def _is_exempt() -> bool:
+    """Return whether kernel.io_uring_disabled = 1 lets this process through."""
+    try:
+        with open(_GROUP, encoding="ascii") as file:
+            group = int(file.read())
+    except (OSError, ValueError):
+        group = -1
+    return os.geteuid() == 0 or group in (os.getegid(), *os.getgroups())
 
 
 def _memlock() -> str:

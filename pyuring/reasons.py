@@ -82,11 +82,11 @@ def reason(name: str, answer: int) -> str:
         return f"{_ODD[answer].format(asked=asked)}{_version(since) if answer < 3 else ''}"
     number = -answer
     refused = f"the kernel answered {errno.errorcode.get(number, number)} to {asked}"
+    if number in (errno.EMFILE, errno.ENFILE):
+        return f"{refused}: {os.strerror(number)}; raise RLIMIT_NOFILE (ulimit -n)"
     if name == "io_uring" or number == errno.ENOMEM:
         error = unavailable(number)
         return f"{refused}: {error.reason}" + (f"; {error.remedy}" if error.remedy else "")
-    if number in (errno.EMFILE, errno.ENFILE):
-        return f"{refused}: {os.strerror(number)} (RLIMIT_NOFILE)"
     return f"{refused}{_version(since)}"
 
 

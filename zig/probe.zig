@@ -89,12 +89,14 @@ pub fn run(out: *Profile) i32 {
     if (out.io_uring != 0) return out.io_uring;
 
     out.operations_known = ask_operations(&ring, &out.operations);
-    try_flags(out);
-    out.attach_wq = try_set_up(.{ .flags = linux.IORING_SETUP_ATTACH_WQ, .attach_fd = @intCast(ring.fd), .entries = 2 });
-    out.defer_taskrun = try_defer_taskrun();
-    out.r_disabled = try_r_disabled();
-    out.no_sqarray = try_no_sqarray();
-    out.sqpoll = try_sqpoll();
+    if (!try_together(out)) try_one_by_one(out);
+    try_excluded(out);
+    out.attach_wq = try_ring(.{
+        .entries = 2,
+        .flags = linux.IORING_SETUP_ATTACH_WQ,
+        .attach_fd = @intCast(ring.fd),
+    }, Trial.nop);
+    try_sqpoll(out);
     inline for (checks.list) |check| @field(out, check[0]) = answer(&trial, check[1]);
     out.msg_ring = try_msg_ring(&trial);
     return 0;
@@ -109,10 +111,10 @@ fn answer(trial: *Trial, question: fn (*Trial) trials.Error!void) i32 {
     return 0;
 }
 
-/// A ring, with a few attempts while memory that closed rings were charged for comes back: before
-/// 5.12 that is RLIMIT_MEMLOCK, and a ring is torn down after its close has returned (F16).
+/// A ring, with a few attempts while memory that closed rings were charged for comes back: it is
+/// RLIMIT_MEMLOCK, and a ring is torn down some time after its close has returned (F16).
 fn start(options: ring_module.Options, result: *i32) ?Ring {
-    for (0..5) |_| {
+    for (0..8) |_| {
         if (Ring.init(options, result)) |ring| {
             result.* = 0;
             return ring;
@@ -124,41 +126,62 @@ fn start(options: ring_module.Options, result: *i32) ?Ring {
     return null;
 }
 
-fn try_set_up(options: ring_module.Options) i32 {
-    var result: i32 = 0;
-    var ring = start(options, &result) orelse return result;
-    ring.deinit();
-    return 0;
+const deferred = linux.IORING_SETUP_SINGLE_ISSUER | linux.IORING_SETUP_DEFER_TASKRUN;
+const iopoll = linux.IORING_SETUP_IOPOLL;
+
+/// A set-up flag's field, the flags it is tried with, and what the ring must do then.
+const flag_trials = .{
+    .{ "cqsize", 0, Trial.nop },
+    .{ "clamp", linux.IORING_SETUP_CLAMP, Trial.nop },
+    .{ "r_disabled", linux.IORING_SETUP_R_DISABLED, several_nops },
+    .{ "submit_all", linux.IORING_SETUP_SUBMIT_ALL, Trial.nop },
+    .{ "coop_taskrun", linux.IORING_SETUP_COOP_TASKRUN, Trial.nop },
+    .{ "taskrun_flag", linux.IORING_SETUP_COOP_TASKRUN | linux.IORING_SETUP_TASKRUN_FLAG, Trial.nop },
+    .{ "single_issuer", linux.IORING_SETUP_SINGLE_ISSUER, Trial.nop },
+    .{ "defer_taskrun", deferred, deferred_receive },
+    .{ "sqe128", linux.IORING_SETUP_SQE128, several_nops },
+    .{ "cqe32", linux.IORING_SETUP_CQE32, several_nops },
+    .{ "no_sqarray", linux.IORING_SETUP_NO_SQARRAY, several_nops },
+    .{ "iopoll", iopoll, nothing },
+    .{ "hybrid_iopoll", iopoll | kernel.IORING_SETUP_HYBRID_IOPOLL, nothing },
+    .{ "cqe_mixed", kernel.IORING_SETUP_CQE_MIXED, Trial.nop },
+};
+
+/// The flags after `no_sqarray` do not go together with those before.
+const together_count = 11;
+
+/// One ring with all flags that go together: where it works, each of them does, and a small
+/// memory limit is spared ten rings. Returns false when each must be asked for by itself.
+fn try_together(out: *Profile) bool {
+    comptime var flags: u32 = 0;
+    inline for (flag_trials, 0..) |flag_trial, i| {
+        if (i < together_count) flags |= flag_trial[1];
+    }
+    if (try_ring(.{ .entries = 2, .cq_entries = 16, .flags = flags }, deferred_receive) != 0) return false;
+    inline for (flag_trials, 0..) |flag_trial, i| {
+        @field(out, flag_trial[0]) = if (i < together_count) 0 else try_flag(flag_trial);
+    }
+    return true;
 }
 
-fn try_flags(out: *Profile) void {
+fn try_one_by_one(out: *Profile) void {
+    inline for (flag_trials) |flag_trial| @field(out, flag_trial[0]) = try_flag(flag_trial);
+}
+
+fn try_flag(comptime flag_trial: anytype) i32 {
+    const cq_entries = if (comptime std.mem.eql(u8, flag_trial[0], "cqsize")) 16 else 0;
+    return try_ring(.{ .entries = 2, .cq_entries = cq_entries, .flags = flag_trial[1] }, flag_trial[2]);
+}
+
+/// What io_uring_setup(2) says is EINVAL (F13); refused before any memory is taken.
+fn try_excluded(out: *Profile) void {
     const sqpoll = linux.IORING_SETUP_SQPOLL;
-    const coop = linux.IORING_SETUP_COOP_TASKRUN;
-    const iopoll = linux.IORING_SETUP_IOPOLL;
     inline for (.{
-        .{ "cqsize", 0 },
-        .{ "clamp", linux.IORING_SETUP_CLAMP },
-        .{ "submit_all", linux.IORING_SETUP_SUBMIT_ALL },
-        .{ "coop_taskrun", coop },
-        .{ "taskrun_flag", coop | linux.IORING_SETUP_TASKRUN_FLAG },
-        .{ "single_issuer", linux.IORING_SETUP_SINGLE_ISSUER },
-        .{ "sqpoll_single_issuer", sqpoll | linux.IORING_SETUP_SINGLE_ISSUER },
-        .{ "sqe128", linux.IORING_SETUP_SQE128 },
-        .{ "cqe32", linux.IORING_SETUP_CQE32 },
-        .{ "cqe_mixed", kernel.IORING_SETUP_CQE_MIXED },
-        .{ "iopoll", iopoll },
-        .{ "hybrid_iopoll", iopoll | kernel.IORING_SETUP_HYBRID_IOPOLL },
-        .{ "sqpoll_coop_taskrun", sqpoll | coop },
-        .{ "sqpoll_defer_taskrun", sqpoll | linux.IORING_SETUP_SINGLE_ISSUER | linux.IORING_SETUP_DEFER_TASKRUN },
+        .{ "sqpoll_coop_taskrun", sqpoll | linux.IORING_SETUP_COOP_TASKRUN },
+        .{ "sqpoll_defer_taskrun", sqpoll | deferred },
         .{ "defer_taskrun_alone", linux.IORING_SETUP_DEFER_TASKRUN },
-    }) |attempt| {
-        const cq_entries = if (comptime std.mem.eql(u8, attempt[0], "cqsize")) 16 else 0;
-        @field(out, attempt[0]) = try_set_up(.{
-            .entries = 2,
-            .cq_entries = cq_entries,
-            .flags = attempt[1],
-            .sq_thread_idle_ms = 1,
-        });
+    }) |excluded| {
+        @field(out, excluded[0]) = try_ring(.{ .entries = 2, .flags = excluded[1] }, nothing);
     }
 }
 
@@ -167,17 +190,20 @@ fn try_ring(options: ring_module.Options, question: fn (*Trial) trials.Error!voi
     var result: i32 = 0;
     var ring = start(options, &result) orelse return result;
     defer ring.deinit();
+    if (options.flags & linux.IORING_SETUP_R_DISABLED != 0) {
+        result = ring.enable();
+        if (result < 0) return result;
+    }
     var trial = Trial{ .ring = &ring };
     return answer(&trial, question);
 }
 
-fn try_defer_taskrun() i32 {
-    const flags = linux.IORING_SETUP_SINGLE_ISSUER | linux.IORING_SETUP_DEFER_TASKRUN;
-    return try_ring(.{ .entries = 4, .flags = flags }, deferred_receive);
-}
+/// The set-up is the question: polled rings carry out file operations only.
+fn nothing(_: *Trial) trials.Error!void {}
 
-/// A completion that arrives by itself comes out of a wait (F5).
+/// A completion that arrives by itself comes out of a wait (F5), after the ring has wrapped.
 fn deferred_receive(trial: *Trial) trials.Error!void {
+    try several_nops(trial);
     const pair = try trials.Pair.open(trial);
     defer pair.close();
     var bytes: [8]u8 = undefined;
@@ -190,22 +216,16 @@ fn deferred_receive(trial: *Trial) trials.Error!void {
     try trial.require(cqe.res == 5);
 }
 
-fn try_r_disabled() i32 {
-    return try_ring(.{ .entries = 2, .flags = linux.IORING_SETUP_R_DISABLED }, enabled_later);
-}
-
-fn enabled_later(trial: *Trial) trials.Error!void {
-    _ = try trial.take(trial.ring.enable());
-    try trial.nop();
-}
-
-fn try_no_sqarray() i32 {
-    return try_ring(.{ .entries = 2, .flags = linux.IORING_SETUP_NO_SQARRAY }, several_nops);
-}
-
-/// The kernel's polling thread starts, and takes what is submitted without a system call.
-fn try_sqpoll() i32 {
-    return try_ring(.{ .entries = 2, .flags = linux.IORING_SETUP_SQPOLL, .sq_thread_idle_ms = 1 }, several_nops);
+/// The kernel's polling thread starts, and takes what is submitted without a system call. One
+/// thread is started where both ways work: the kernel ends it some time after the ring's close.
+fn try_sqpoll(out: *Profile) void {
+    const flags = linux.IORING_SETUP_SQPOLL | linux.IORING_SETUP_SINGLE_ISSUER;
+    var options = ring_module.Options{ .entries = 2, .flags = flags, .sq_thread_idle_ms = 1 };
+    out.sqpoll_single_issuer = try_ring(options, several_nops);
+    out.sqpoll = out.sqpoll_single_issuer;
+    if (out.sqpoll == 0) return;
+    options.flags = linux.IORING_SETUP_SQPOLL;
+    out.sqpoll = try_ring(options, several_nops);
 }
 
 /// More operations than the ring has entries, so that it wraps (F10).
@@ -270,4 +290,14 @@ test "test_f13 the kernel refuses the flags that exclude each other" {
     try std.testing.expectEqual(invalid, profile.sqpoll_coop_taskrun);
     try std.testing.expectEqual(invalid, profile.sqpoll_defer_taskrun);
     try std.testing.expectEqual(invalid, profile.defer_taskrun_alone);
+}
+
+test "test_f16 flags tried together and one by one get the same answers" {
+    var together = std.mem.zeroes(Profile);
+    var each = std.mem.zeroes(Profile);
+    if (run(&together) != 0 or !try_together(&together)) return error.SkipZigTest;
+    try_one_by_one(&each);
+    inline for (flag_trials) |flag_trial| {
+        try std.testing.expectEqual(@field(each, flag_trial[0]), @field(together, flag_trial[0]));
+    }
 }

@@ -320,6 +320,8 @@ fn registered_buffers(trial: *Trial) Error!void {
     @memcpy(memory[0..text.len], text);
     const vector = [1]std.posix.iovec{.{ .base = memory.ptr, .len = memory.len }};
     _ = try trial.take(trial.ring.register(.REGISTER_BUFFERS, &vector, 1));
+    // Here and not with the ring: what is pinned counts against the user's limit until then.
+    defer _ = trial.ring.register(.UNREGISTER_BUFFERS, null, 0);
     const write = try trial.prepare(.WRITE_FIXED, pair.ours);
     write.addr = @intFromPtr(memory.ptr);
     write.len = text.len;
@@ -328,12 +330,13 @@ fn registered_buffers(trial: *Trial) Error!void {
 }
 
 /// An accepted connection lives in the ring's own table, in a slot the kernel picks, is received
-/// from there, and closed there (F18). The table itself goes with the ring.
+/// from there, and closed there (F18).
 fn direct_descriptors(trial: *Trial) Error!void {
     var table = std.mem.zeroes(linux.io_uring_rsrc_register);
     table.nr = 4;
     table.flags = linux.IORING_RSRC_REGISTER_SPARSE;
     _ = try trial.take(trial.ring.register(.REGISTER_FILES2, &table, @sizeOf(linux.io_uring_rsrc_register)));
+    defer _ = trial.ring.register(.UNREGISTER_FILES, null, 0);
     const listener = try Listener.open(trial);
     defer listener.close();
     const client = try listener.connect(trial);
