@@ -5,12 +5,16 @@ const std = @import("std");
 const kernel = @import("kernel.zig");
 const linux = kernel.linux;
 const timing = @import("timing.zig");
-const receive = @import("receive.zig");
+const Connection = @import("connection.zig").Connection;
 const InFlight = @import("connection.zig").InFlight;
 const Token = @import("token.zig").Token;
 const assert = std.debug.assert;
 
 pub const listeners_max = 8;
+
+/// With fewer free slots connections are accepted one by one: a multishot accept would take all
+/// who wait in the backlog, and those beyond the limit would have to be refused.
+const multishot_room = 64;
 
 /// How long to wait when descriptors or memory ran out, unless a connection ends before (F21).
 const backoff_ns = 100 * std.time.ns_per_ms;
@@ -18,6 +22,7 @@ const backoff_ns = 100 * std.time.ns_per_ms;
 pub const Listener = struct {
     fd: i32 = -1,
     accept: InFlight = .none,
+    multishot: bool = false,
     backing_off: bool = false,
     /// The errno after which accepting can never work again; 0 while it can.
     failed: i32 = 0,
@@ -50,11 +55,12 @@ pub fn adjust_all(worker: anytype) void {
 /// Arms or cancels the listener's accept, as the worker's state wants it. When no submission
 /// entry is free, the next turn tries again.
 fn adjust(worker: anytype, listener: *Listener, index: u32) void {
-    const wanted = !worker.listeners.paused and !listener.backing_off and listener.failed == 0 and
-        worker.slab.active < worker.slab.connections.len;
+    const room = worker.slab.connections.len - worker.slab.active;
+    const wanted = !worker.listeners.paused and !listener.backing_off and listener.failed == 0 and room > 0;
+    const crowded = listener.multishot and room < multishot_room;
     if (wanted and listener.accept == .none) {
         arm(worker, listener, index);
-    } else if (!wanted and listener.accept == .armed) {
+    } else if ((!wanted or crowded) and listener.accept == .armed) {
         const sqe = worker.get_sqe() orelse return;
         sqe.opcode = .ASYNC_CANCEL;
         sqe.fd = -1;
@@ -75,7 +81,9 @@ fn arm(worker: anytype, listener: *Listener, index: u32) void {
     sqe.fd = listener.fd;
     // No address here: a multishot accept would share one buffer among all (F60).
     sqe.rw_flags = linux.SOCK.NONBLOCK | linux.SOCK.CLOEXEC; // accept_flags (F22)
-    if (worker.config.multishot_accept != 0) sqe.ioprio = linux.IORING_ACCEPT_MULTISHOT;
+    const room = worker.slab.connections.len - worker.slab.active;
+    listener.multishot = worker.config.multishot_accept != 0 and room >= multishot_room;
+    if (listener.multishot) sqe.ioprio = linux.IORING_ACCEPT_MULTISHOT;
     sqe.user_data = Token.init(.accept, index, 0).to_user_data();
     worker.metrics.ops_in_flight += 1;
     listener.accept = .armed;
@@ -87,7 +95,7 @@ pub fn completed(worker: anytype, index: u32, cqe: *const linux.io_uring_cqe) vo
     const listener = &worker.listeners.items[index];
     if (cqe.flags & linux.IORING_CQE_F_MORE == 0) {
         listener.accept = .none;
-        if (cqe.res >= 0 and worker.config.multishot_accept != 0) worker.metrics.rearms += 1;
+        if (cqe.res >= 0 and listener.multishot) worker.metrics.rearms += 1;
     }
     if (cqe.res >= 0) return admit(worker, cqe.res, index);
     switch (kernel.errno_of(cqe.res)) {
@@ -111,10 +119,13 @@ pub fn completed(worker: anytype, index: u32, cqe: *const linux.io_uring_cqe) vo
 
 /// A connected descriptor becomes a connection, or is refused when all slots are taken.
 fn admit(worker: anytype, fd: i32, index: u32) void {
-    const connection = worker.slab.take(fd, .open) orelse {
-        worker.metrics.refused += 1;
-        return worker.ring.close_descriptor(fd);
-    };
+    const connection = if (worker.destroying) null else worker.slab.take(fd, .open);
+    if (connection) |taken| return welcome(worker, taken, index);
+    worker.metrics.refused += 1;
+    worker.ring.close_descriptor(fd);
+}
+
+fn welcome(worker: anytype, connection: *Connection, index: u32) void {
     worker.metrics.accepted += 1;
     worker.metrics.active += 1;
     connection.last_receive_ns = worker.now_ns;

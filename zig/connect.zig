@@ -1,4 +1,5 @@
-//! Outgoing connections, on the same ring as the accepted ones.
+//! Outgoing connections, on the same ring as the accepted ones. Owns the address while it is lent
+//! to the kernel; from success on, a connection is like any other.
 
 const std = @import("std");
 const kernel = @import("kernel.zig");

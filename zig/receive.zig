@@ -76,28 +76,45 @@ fn own_buffer(worker: anytype, connection: *const Connection) []u8 {
     return worker.own_buffers.?[@as(usize, connection.slot) * size ..][0..size];
 }
 
-/// Gives a completion's buffer back. Looks at the CQE's flags alone (F27).
-pub fn recycle(worker: anytype, cqe: *const linux.io_uring_cqe) void {
+/// Gives back the buffer of a completion that has no connection any more (F27).
+pub fn recycle_stale(worker: anytype, cqe: *const linux.io_uring_cqe) void {
     if (cqe.flags & linux.IORING_CQE_F_BUFFER == 0) return;
-    worker.group.?.recycle(@intCast(cqe.flags >> linux.IORING_CQE_BUFFER_SHIFT));
+    worker.group.?.taken();
+    recycle(worker, cqe);
+}
+
+/// Gives a completion's buffer back. Looks at the CQE's flags alone (F27).
+fn recycle(worker: anytype, cqe: *const linux.io_uring_cqe) void {
+    if (cqe.flags & linux.IORING_CQE_F_BUFFER == 0) return;
+    const group = &worker.group.?;
+    group.recycle(@intCast(cqe.flags >> linux.IORING_CQE_BUFFER_SHIFT));
+    worker.metrics.buffers_held = group.count - group.available;
 }
 
 pub fn completed(worker: anytype, connection: *Connection, cqe: *const linux.io_uring_cqe) void {
+    const buffer = claim(worker, connection, cqe);
     if (cqe.res > 0) {
         const length: usize = @intCast(cqe.res);
-        const buffer = if (cqe.flags & linux.IORING_CQE_F_BUFFER != 0)
-            worker.group.?.memory(@intCast(cqe.flags >> linux.IORING_CQE_BUFFER_SHIFT))[0..length]
-        else
-            own_buffer(worker, connection)[0..length];
         worker.metrics.bytes_received += length;
         worker.metrics.messages_received += 1;
         connection.last_receive_ns = worker.now_ns;
-        take(worker, connection, buffer);
+        take(worker, connection, buffer[0..length]);
     }
     recycle(worker, cqe);
     if (cqe.flags & linux.IORING_CQE_F_MORE != 0) return;
     connection.receive = .none;
     ended(worker, connection, cqe.res);
+}
+
+/// The memory a completion's bytes lie in, ours until `recycle`.
+fn claim(worker: anytype, connection: *Connection, cqe: *const linux.io_uring_cqe) []u8 {
+    if (cqe.flags & linux.IORING_CQE_F_BUFFER == 0) {
+        return if (worker.group == null) own_buffer(worker, connection) else &.{};
+    }
+    const group = &worker.group.?;
+    group.taken();
+    worker.metrics.buffers_held = group.count - group.available;
+    return group.slice(@intCast(cqe.flags >> linux.IORING_CQE_BUFFER_SHIFT));
 }
 
 /// The receive is over: find out why, and whether it is to be armed again.

@@ -26,11 +26,13 @@ pub fn append(worker: anytype, connection: *Connection, data: []const u8, owner:
     worker.mark_dirty(connection);
     const queued = connection.queued_bytes;
     if (queued > worker.metrics.send_queue_high_water) worker.metrics.send_queue_high_water = queued;
-    if (queued > connection.write_high) above_high(worker, connection);
+    check_high(worker, connection);
     return true;
 }
 
-fn above_high(worker: anytype, connection: *Connection) void {
+/// What a long queue leads to: above the high-water mark the application is told, above the pause
+/// mark we stop reading, above the limit the connection ends.
+pub fn check_high(worker: anytype, connection: *Connection) void {
     const queued = connection.queued_bytes;
     if (queued > worker.config.send_queue_limit) {
         // The peer does not read and the application goes on: end it before memory ends (F37).
@@ -38,7 +40,7 @@ fn above_high(worker: anytype, connection: *Connection) void {
         return closing.abort(worker, connection, @intFromEnum(kernel.E.NOBUFS));
     }
     if (queued > worker.config.send_queue_pause) connection.flags.choked = true;
-    if (connection.flags.congested) return;
+    if (queued <= connection.write_high or connection.flags.congested) return;
     connection.flags.congested = true;
     worker.handler.congested(worker, connection);
 }

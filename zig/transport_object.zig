@@ -330,6 +330,7 @@ fn set_limits(object: *Object, pair: *Object) ?*Object {
     }
     connection.write_low = values[0];
     connection.write_high = values[1];
+    if (connection.phase == .open) send.check_high(body(object).worker.?, connection);
     return python.return_none();
 }
 

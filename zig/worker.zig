@@ -29,8 +29,9 @@ const Deadlines = @import("deadlines.zig").Deadlines;
 const Mailbox = @import("mailbox.zig").Mailbox;
 const Metrics = @import("metrics.zig").Metrics;
 const PoolType = @import("pool.zig").PoolType;
-const Token = @import("token.zig").Token;
-const Operation = @import("token.zig").Operation;
+const token_module = @import("token.zig");
+const Token = token_module.Token;
+const Operation = token_module.Operation;
 const timeout_user_data = @import("ring.zig").timeout_user_data;
 const assert = std.debug.assert;
 
@@ -89,6 +90,7 @@ pub fn WorkerType(comptime RingT: type, comptime HandlerT: type) type {
             config: Config,
             failure: *i32,
         ) error{SetupFailed}!void {
+            assert(config.max_connections > 0 and config.max_connections < token_module.slots_max);
             failure.* = kernel.negative(.NOMEM);
             var slab = Slab.init(config.max_connections) catch return error.SetupFailed;
             errdefer slab.deinit();
@@ -228,7 +230,7 @@ pub fn WorkerType(comptime RingT: type, comptime HandlerT: type) type {
                 .connect, .receive, .send, .cancel, .shutdown, .close => {
                     const connection = self.slab.find(token.slot, token.generation) orelse {
                         self.metrics.stale_completions += 1;
-                        receive.recycle(self, cqe); // by the CQE's flags, never by the owner (F27)
+                        receive.recycle_stale(self, cqe);
                         return self.finish(last);
                     };
                     if (last) {

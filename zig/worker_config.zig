@@ -1,4 +1,5 @@
 //! What a worker is told when it is made: one struct, laid out for C, checked by its maker.
+//! Holds no default that a user sees: those stand in pyuring/config.py, with their reasons.
 
 /// The order is part of the ABI: `_native.py` fills this struct.
 pub const Config = extern struct {

@@ -54,7 +54,11 @@ ZIG_LAYERS: Layers = (
 
 # Units: one thing cut into files by subject, which may call each other both ways. The worker's
 # concerns: closing a connection ends its receive, a receive that fails closes the connection.
-UNITS: Layers = (("accept", "closing", "connect", "receive", "send", "timing"),)
+# A transport is the handler's object for a connection; its methods act on the handler's worker.
+UNITS: Layers = (
+    ("accept", "closing", "connect", "receive", "send", "timing"),
+    ("protocol_handler", "transport_object"),
+)
 
 Graph = Mapping[str, Sequence[str]]
 
