@@ -52,10 +52,7 @@ def compare(names: list[str], python: str, options: argparse.Namespace) -> dict[
     """Interleaved rounds of churn against each server."""
     found: dict[str, list[Sample]] = {}
     with contextlib.ExitStack() as stack:
-        running = [
-            stack.enter_context(serving(servers.server(name, python), options.nice))
-            for name in names
-        ]
+        running = [servers.start(stack, name, python, options.nice) for name in names]
         for turn in range(options.rounds):
             shift = turn % len(running)
             for one in running[shift:] + running[:shift]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import report
 import servers
-from harness import Running, Sample, Scenario, default_nice, exit_with, load, serving
+from harness import Running, Sample, Scenario, default_nice, exit_with, load
 
 SCENARIOS = (
     Scenario("64B", size=64),
@@ -134,11 +134,7 @@ def main(argv: list[str] | None = None) -> int:
     for name in set(wanted) - set(names):
         print(f"left out, not available here: {name}", file=sys.stderr)
     with contextlib.ExitStack() as stack:
-        running = []
-        for name in names:
-            one = stack.enter_context(serving(servers.server(name, python), options.nice))
-            servers.check(one)
-            running.append(one)
+        running = [servers.start(stack, name, python, options.nice) for name in names]
         found = measure(running, scenarios, options)
     for name, results in found.items():
         print(scenario_table(name, results), end="\n\n")
