@@ -59,7 +59,8 @@ class EngineConfig:
     """The size of one: what a single data_received gives at most."""
 
     max_connections: int = 16384
-    """Connections a worker keeps open; further ones wait in the backlog until one ends."""
+    """Connections a worker keeps open. Further ones wait in the backlog until one ends; those
+    that the kernel had accepted already are closed and counted as refused."""
 
     backlog: int = 4096
     """Connections that wait in the kernel to be accepted; net.core.somaxconn caps it."""

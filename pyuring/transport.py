@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
         __slots__ = ()
         worker: Worker
+        _extra: dict[str, Any] | None
 
         def write(self, data: Data) -> None: ...
         def writelines(self, pieces: Iterable[Data]) -> None: ...
@@ -61,16 +62,21 @@ class Transport(TransportCore):
         """Return something about the connection, or `default` when it is unknown.
 
         Known: "peername", "sockname" (as socket.getsockname gives them), "socket" (a
-        TransportSocket) and "worker". The socket is asked when you ask (F60), and no longer
-        answers once the connection is lost: keep in connection_made what you need later.
+        TransportSocket) and "worker". The socket is asked when you first ask (F60), and only
+        while the connection is open; what it said is kept for connection_lost and later.
         """
         ask = _EXTRA.get(name)
         if ask is None:
             return default
+        known = self._extra or {}
+        if name in known:
+            return known[name]
         try:
             found = ask(self)
         except OSError:  # the peer has reset the connection, or it is closed
             return default
+        if name in ("peername", "sockname"):  # the others, kept, would be a cycle of references
+            self._extra = {**known, name: found}
         return default if found is None else found
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:

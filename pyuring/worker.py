@@ -80,6 +80,7 @@ class Worker:
         self._timers = TimerQueue()
         self.lookups: set[Connector] = set()  # connects whose name is being looked up
         self._ending = False
+        self._in_turn = False
         self._accept = "on"  # on -> stopping <-> cancelling -> off -> on
         self._stopped_calls: list[Callable[[Worker], None]] = []
         self._last_metrics: dict[str, int] = {}
@@ -102,6 +103,8 @@ class Worker:
         """Call `callback(*args)` after this turn's handlers, in the order of the calls."""
         handle = Handle(callback, args)
         self._ready.append(handle)
+        if self._in_turn:
+            _native.pylib.pyuring_worker_stay_awake(self._handle)
         return handle
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> TimerHandle:
@@ -110,6 +113,8 @@ class Worker:
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> TimerHandle:
         """Call `callback(*args)` at `when` on the worker's clock."""
+        if self._in_turn:  # its timeout was reckoned without this timer
+            _native.pylib.pyuring_worker_stay_awake(self._handle)
         return self._timers.add(when, callback, args)
 
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> Handle:
@@ -282,7 +287,10 @@ class Worker:
         while True:
             if self._ready:
                 self._run_ready()
-            flags = turn(handle, self._timeout_ns())
+            timeout_ns = self._timeout_ns()
+            self._in_turn = True
+            flags = turn(handle, timeout_ns)
+            self._in_turn = False
             if len(self._timers):
                 self._run_timers()
             if flags & _ACCEPT_STOPPED and self._accept == "cancelling":
@@ -354,6 +362,7 @@ class Worker:
         """Give the native worker back; it drains by force when the loop has not (F58)."""
         for lookup in list(self.lookups):
             lookup.give_up()
+        self._in_turn = False
         with self._lock:
             if self._alive:
                 self._last_metrics = self._read_metrics()

@@ -1,0 +1,186 @@
+"""The engine and its process: limits, a seccomp filter, signals, forks, the interpreter's end."""
+
+from __future__ import annotations
+
+import os
+import socket
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from peers import Echo, connect, echoes, read_exactly
+
+from pyuring import Engine, EngineClosedError, ForkedError
+from pyuring.testing import serve
+
+Run = Callable[..., Any]
+
+
+def test_f21_out_of_descriptors_is_a_pause_not_an_end(run_python: Run) -> None:
+    done = run_python(_F21)
+    assert done.stdout.split() == ["full", "served", "calm"], done.stderr
+
+
+_F21 = """
+import os, resource, socket, sys
+sys.path.insert(0, "tests")
+from peers import Echo, read_exactly, until
+from pyuring import Engine
+engine = Engine(Echo, "127.0.0.1:0", linger_timeout=0.1).start()
+place = ("127.0.0.1", int(engine.address.rpartition(":")[2]))
+peers = [socket.create_connection(place)] + [socket.socket() for _ in range(23)]
+until(lambda: engine.metrics().active == 1)
+used = len(os.listdir("/proc/self/fd")) - 1
+resource.setrlimit(resource.RLIMIT_NOFILE, (used + 10, 20000))
+engine.pause_accept()
+engine.resume_accept()  # an accept obeys the limit of the time when it was armed
+for peer in peers[1:]:
+    peer.settimeout(10)
+    peer.connect(place)
+until(lambda: engine.metrics().errors_accept > 0, "EMFILE")
+assert engine.metrics().active < 24
+print("full")
+for peer in peers[:14]:
+    peer.sendall(b"ping")
+for peer in peers[:14]:
+    if peers.index(peer) < 8:
+        assert read_exactly(peer, 4) == b"ping"
+    peer.close()
+for peer in peers[14:]:
+    peer.sendall(b"ping")
+    assert read_exactly(peer, 4) == b"ping"
+    peer.close()
+print("served")
+spent = engine.metrics().errors_accept
+print("calm" if spent < 50 else f"{spent} failing accepts")
+engine.shutdown()
+"""
+
+
+def test_f15_where_io_uring_is_refused_the_reason_is_in_words(run_python: Run) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("installing a seccomp filter without no_new_privs needs root")
+    done = run_python(_F15)
+    assert "forbidden by a seccomp filter" in done.stdout, done.stderr
+
+
+_F15 = """
+import ctypes, struct, sys
+sys.path.insert(0, "tests")
+lines = [(0x20, 0, 0, 0), (0x15, 0, 1, 425), (6, 0, 0, 0x00050001), (6, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in lines))
+program = ctypes.create_string_buffer(struct.pack("@HP", len(lines), ctypes.addressof(code)))
+libc = ctypes.CDLL(None)
+libc.prctl(38, 1, 0, 0, 0)
+assert libc.prctl(22, 2, program) == 0
+from peers import Echo
+from pyuring import Engine, RingUnavailableError, Tier
+engine = Engine(Echo, "127.0.0.1:0")
+try:
+    engine.start()
+except RingUnavailableError as error:
+    assert engine.tier is Tier.NONE
+    print(error.reason, "|", error.remedy)
+"""
+
+
+def test_f48_a_signal_handler_that_raises_ends_listen_in_order(run_python: Run) -> None:
+    done = run_python(_F48, timeout=30)
+    assert done.stdout.split() == ["KeyboardInterrupt", "closed"], done.stderr
+
+
+_F48 = """
+import os, signal, sys, threading
+sys.path.insert(0, "tests")
+from peers import connect, read_to_end, refused
+from peers import Echo
+from pyuring import Engine
+engine = Engine(Echo, "127.0.0.1:0", workers=2, linger_timeout=0.1)
+engine.start()
+with connect(engine.address) as peer:
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        engine.listen()
+    except KeyboardInterrupt:
+        print("KeyboardInterrupt")
+    assert read_to_end(peer) == b""
+assert not engine.running and refused(engine.address)
+engine.shutdown()
+print("closed")
+"""
+
+
+@pytest.mark.parametrize("how", ["end", "exit", "error"])
+def test_f50_the_interpreter_ends_with_a_running_engine(run_python: Run, how: str) -> None:
+    done = run_python(_F50, how, timeout=30)
+    assert done.stdout.split() == ["up", "True"], done.stderr
+    assert done.returncode == {"end": 0, "exit": 3, "error": 1}[how], done.stderr
+    assert "Fatal" not in done.stderr
+
+
+_F50 = """
+import sys
+sys.path.insert(0, "tests")
+from peers import connect
+from peers import Echo
+from pyuring import Engine
+engine = Engine(Echo, "127.0.0.1:0", workers=2, linger_timeout=0.1).start()
+peers = [connect(engine.address) for _ in range(20)]
+for peer in peers:
+    peer.sendall(bytes(100_000))
+print("up", engine.running)
+if sys.argv[1] == "exit":
+    sys.exit(3)
+if sys.argv[1] == "error":
+    raise RuntimeError("as asked")
+"""
+
+
+def test_f57_a_successor_gets_the_port_at_once(run_python: Run) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for _ in range(5):
+        done = run_python(_F57, str(port))
+        assert done.stdout.split() == ["served"], done.stderr
+
+
+_F57 = """
+import sys
+sys.path.insert(0, "tests")
+from peers import Echo, echoes
+from pyuring import Engine
+engine = Engine(Echo, f"127.0.0.1:{sys.argv[1]}", workers=2, linger_timeout=0).start()
+print("served" if echoes(engine.address) else "deaf")
+"""
+
+
+def test_f20_a_forked_child_cannot_use_the_engine_and_leaves_it_alone() -> None:
+    with serve(Echo, workers=2) as engine, connect(engine.address) as peer:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork beside threads
+            child = os.fork()
+        if child == 0:
+            os._exit(_in_child(engine))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        peer.sendall(b"alive")
+        assert read_exactly(peer, 5) == b"alive"
+        assert echoes(engine.address)
+
+
+def _in_child(engine: Engine) -> int:
+    """Try everything; 0 when each raises, and the child can have an engine of its own."""
+    for use in (engine.metrics, engine.start, engine.shutdown, engine.pause_accept):
+        try:
+            use()
+        except ForkedError:
+            continue
+        return 1
+    try:
+        engine.workers[0].call_soon_threadsafe(print)
+        return 2
+    except EngineClosedError:
+        pass
+    with serve(Echo) as own:
+        return 0 if echoes(own.address) else 3
