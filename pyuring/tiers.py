@@ -102,9 +102,9 @@ class TierStrategy:
         """
         sqe = _next_sqe(ring)
         if self.supports_multishot_accept:
-            sqe.prep_multishot_accept(fd, flags=_ACCEPT_FLAGS)
+            sqe.prep_multishot_accept(fd, None, _ACCEPT_FLAGS)
         else:
-            sqe.prep_accept(fd, flags=_ACCEPT_FLAGS)
+            sqe.prep_accept(fd, None, _ACCEPT_FLAGS)
         return sqe
 
     def prepare_recv(self, ring: Ring, fd: int, buf: WriteableBuffer | BufferGroup) -> Sqe:
@@ -123,11 +123,13 @@ class TierStrategy:
         if not self.supports_provided_buffers:
             raise TypeError(f"tier {self.tier.name} receives into memory, not a BufferGroup")
         sqe = _next_sqe(ring)
+        # No memory and no length: the kernel picks a buffer and fills as much of it as there is.
         if self.supports_multishot_recv:
-            sqe.prep_recv_multishot(fd, None)
+            sqe.prep_recv_multishot(fd, 0)
         else:
-            sqe.prep_recv(fd, None)
-        sqe.set_buf_group(buf.group_id)
+            sqe.prep_recv(fd, 0)
+        sqe.flags |= SqeFlags.BUFFER_SELECT
+        sqe.buf_group = buf.group_id
         return sqe
 
     def prepare_send(self, ring: Ring, fd: int, buf: ReadableBuffer, linked: bool) -> Sqe:
@@ -138,7 +140,7 @@ class TierStrategy:
         """
         sqe = _next_sqe(ring)
         flags = socket.MSG_NOSIGNAL | (socket.MSG_WAITALL if linked else 0)
-        sqe.prep_send(fd, buf, flags=flags)
+        sqe.prep_send(fd, buf, flags)
         if linked:
             sqe.flags |= SqeFlags.IO_LINK
         return sqe
