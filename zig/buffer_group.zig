@@ -61,17 +61,10 @@ pub const BufferGroup = struct {
     }
 
     pub fn init_with(ring: anytype, options: Options, failure: *i32) error{SetupFailed}!BufferGroup {
-        assert(std.math.isPowerOfTwo(options.count) and options.count <= max_count);
-        assert(options.size > 0);
-        failure.* = kernel.negative(.NOMEM);
-        const count: usize = options.count;
-        const entries = kernel.map_anonymous(count * @sizeOf(Entry)) orelse return error.SetupFailed;
-        errdefer kernel.unmap(entries);
-        const buffers = kernel.map_anonymous(count * options.size) orelse return error.SetupFailed;
-        errdefer kernel.unmap(buffers);
-
+        var group = try allocate(options, failure);
+        errdefer group.unmap();
         const registration = Registration{
-            .ring_addr = @intFromPtr(entries.ptr),
+            .ring_addr = @intFromPtr(group.entries.ptr),
             .ring_entries = options.count,
             .bgid = options.group_id,
             .flags = options.flags,
@@ -81,27 +74,42 @@ pub const BufferGroup = struct {
             failure.* = result;
             return error.SetupFailed;
         }
-        var group = BufferGroup{
+        for (0..options.count) |bid| group.recycle(@intCast(bid));
+        group.publish();
+        return group;
+    }
+
+    /// The memory alone: for PROVIDE_BUFFERS, where the kernel has no ring of entries (before 5.19).
+    pub fn allocate(options: Options, failure: *i32) error{SetupFailed}!BufferGroup {
+        assert(std.math.isPowerOfTwo(options.count) and options.count <= max_count);
+        assert(options.size > 0);
+        failure.* = kernel.negative(.NOMEM);
+        const count: usize = options.count;
+        const entries = kernel.map_anonymous(count * @sizeOf(Entry)) orelse return error.SetupFailed;
+        errdefer kernel.unmap(entries);
+        const buffers = kernel.map_anonymous(count * options.size) orelse return error.SetupFailed;
+        return .{
             .group_id = options.group_id,
             .count = options.count,
             .size = options.size,
             .entries = entries,
             .buffers = buffers,
         };
-        for (0..count) |bid| group.recycle(@intCast(bid));
-        group.publish();
-        return group;
     }
 
     /// Unregisters, then unmaps. No operation that may pick from the group is in flight.
     pub fn deinit(self: *BufferGroup, ring: anytype) void {
-        const registration = Registration{ .ring_addr = 0, .ring_entries = 0, .bgid = self.group_id };
-        // A ring that is closing has dropped the group itself: either way it is gone.
-        _ = ring.register(.UNREGISTER_PBUF_RING, &registration, 1);
+        self.unregister(ring);
         self.unmap();
     }
 
-    /// Unmaps without a word to the kernel: the ring is closed already.
+    pub fn unregister(self: *const BufferGroup, ring: anytype) void {
+        const registration = Registration{ .ring_addr = 0, .ring_entries = 0, .bgid = self.group_id };
+        // A ring that is closing has dropped the group itself: either way it is gone.
+        _ = ring.register(.UNREGISTER_PBUF_RING, &registration, 1);
+    }
+
+    /// Unmaps without a word to the kernel: unregistered, or the ring is closed already.
     pub fn unmap(self: *BufferGroup) void {
         kernel.unmap(self.buffers);
         kernel.unmap(self.entries);

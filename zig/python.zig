@@ -78,6 +78,7 @@ pub const Py_bf_getbuffer = 1;
 pub const Py_bf_releasebuffer = 2;
 pub const Py_mp_length = 4;
 pub const Py_sq_length = 45;
+pub const Py_sq_item = 44;
 pub const Py_tp_alloc = 47;
 pub const Py_tp_dealloc = 52;
 pub const Py_tp_doc = 56;
@@ -188,6 +189,7 @@ const Exceptions = struct {
     PyExc_Exception: *const *Object,
     PyExc_TypeError: *const *Object,
     PyExc_ValueError: *const *Object,
+    PyExc_IndexError: *const *Object,
     PyExc_OverflowError: *const *Object,
     PyExc_RuntimeError: *const *Object,
     PyExc_OSError: *const *Object,

@@ -312,6 +312,19 @@ pub const Ring = struct {
         return true;
     }
 
+    /// Lets the kernel post what it holds back, without waiting: deferred task work (F5), and
+    /// completions that did not fit into the CQ (F6). Returns >= 0 or -errno.
+    pub fn run_task_work(self: *Ring) i32 {
+        if (!self.needs_getevents()) return 0;
+        if (self.sq_flags() & linux.IORING_SQ_CQ_OVERFLOW != 0) self.overflow_flushes += 1;
+        return kernel.enter(self.enter_fd, 0, 0, self.enter_flags | linux.IORING_ENTER_GETEVENTS, null, linux.NSIG / 8);
+    }
+
+    /// Completions that the kernel had to drop: none since IORING_FEAT_NODROP (5.5).
+    pub fn cq_dropped(self: *const Ring) u32 {
+        return @atomicLoad(u32, self.cq.overflow, .monotonic);
+    }
+
     pub fn wakeup_sqpoll(self: *Ring) i32 {
         if (!self.is_sqpoll()) return 0;
         return kernel.enter(self.enter_fd, 0, 0, self.enter_flags | linux.IORING_ENTER_SQ_WAKEUP, null, linux.NSIG / 8);

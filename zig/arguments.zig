@@ -1,0 +1,324 @@
+//! Python arguments become the parameters of the SQE builders (sqe.zig), each checked by its type.
+//! Owns nothing: memory behind an argument is held by the `Pins` that the caller passes. Every wrong
+//! argument raises TypeError, ValueError, OverflowError or BufferError before anything is kept (F53).
+
+const std = @import("std");
+const builtin = @import("builtin");
+const python = @import("python.zig");
+const sqe = @import("sqe.zig");
+const Pins = @import("pins.zig").Pins;
+const Object = python.Object;
+const linux = std.os.linux;
+
+pub const Error = error{PythonRaised};
+
+/// What a call collects besides numbers: memory, and the operations it names.
+pub const Collected = struct {
+    pins: ?*Pins = null,
+    target: ?*Object = null,
+    new_data: ?*Object = null,
+
+    pub fn held(self: *Collected) Error!*Pins {
+        if (self.pins == null) self.pins = try Pins.create();
+        return self.pins.?;
+    }
+
+    pub fn release(self: *Collected) void {
+        if (self.pins) |pins| pins.release();
+        if (self.target) |object| python.decref(object);
+        if (self.new_data) |object| python.decref(object);
+        self.* = .{};
+    }
+};
+
+pub fn raise(kind: *const *Object, text: [*:0]const u8) Error {
+    python.c.PyErr_SetString(kind.*, text);
+    return error.PythonRaised;
+}
+
+/// One argument as a `T` of a builder.
+pub noinline fn convert(comptime T: type, object: *Object, collected: *Collected) Error!T {
+    switch (@typeInfo(T)) {
+        .int => return integer(T, object),
+        .optional => |info| {
+            if (object == python.none) return null;
+            return try convert(info.child, object, collected);
+        },
+        else => {},
+    }
+    if (@hasDecl(T, "room")) return .{ .addr = try room(object, T.room, try collected.held()) };
+    return switch (T) {
+        sqe.Fd => .{ .number = try descriptor(object) },
+        sqe.Offset => .{ .value = try offset(object) },
+        sqe.Source => memory(T, object, false, collected),
+        sqe.Target => memory(T, object, true, collected),
+        sqe.SourceVector => vector(T, object, false, try collected.held()),
+        sqe.TargetVector => vector(T, object, true, try collected.held()),
+        sqe.Path => .{ .addr = try path(object, try collected.held()) },
+        sqe.Address => address(object, try collected.held()),
+        sqe.AddressRoom => address_room(object, collected),
+        sqe.Time => .{ .addr = try time(object, try collected.held()) },
+        sqe.SendMessage => .{ .addr = try message(object, false, try collected.held()) },
+        sqe.ReceiveMessage => .{ .addr = try message(object, true, try collected.held()) },
+        sqe.OpenHow => .{ .addr = try open_how(object, try collected.held()) },
+        sqe.EpollEvent => .{ .addr = try epoll_event(object, collected) },
+        sqe.EpollRoom => epoll_room(object, try collected.held()),
+        sqe.Ints => ints(object, try collected.held()),
+        sqe.FutexWaiters => futex_waiters(object, try collected.held()),
+        sqe.FileIndex => .{ .slot = try integer(u32, object) },
+        sqe.UserData => .{ .value = try keep_number(object, &collected.target) },
+        sqe.NewUserData => .{ .value = try keep_number(object, &collected.new_data) },
+        else => @compileError("no conversion for " ++ @typeName(T)),
+    };
+}
+
+/// An int in T's range; anything with __index__ counts as one, a float does not.
+pub noinline fn integer(comptime T: type, object: *Object) Error!T {
+    const number = python.c.PyNumber_Index(object) orelse return error.PythonRaised;
+    defer python.decref(number);
+    if (T == u64) {
+        const value = python.c.PyLong_AsUnsignedLongLong(number);
+        if (value == std.math.maxInt(u64) and python.c.PyErr_Occurred() != null) return error.PythonRaised;
+        return value;
+    }
+    const value = python.c.PyLong_AsLongLong(number);
+    if (value == -1 and python.c.PyErr_Occurred() != null) return error.PythonRaised;
+    return std.math.cast(T, value) orelse {
+        _ = python.c.PyErr_Format(
+            python.exc.PyExc_OverflowError.*,
+            "%lld is outside of %lld .. %lld",
+            value,
+            @as(c_longlong, std.math.minInt(T)),
+            @as(c_longlong, std.math.maxInt(T)),
+        );
+        return error.PythonRaised;
+    };
+}
+
+/// Any int, kept as it is; the result is its value modulo 2^64.
+pub fn keep_number(object: *Object, place: *?*Object) Error!u64 {
+    const number = python.c.PyNumber_Index(object) orelse return error.PythonRaised;
+    if (place.*) |old| python.decref(old);
+    place.* = number;
+    return python.c.PyLong_AsUnsignedLongLongMask(number);
+}
+
+fn descriptor(object: *Object) Error!i32 {
+    const number = python.c.PyObject_AsFileDescriptor(object);
+    return if (number < 0) error.PythonRaised else number;
+}
+
+fn offset(object: *Object) Error!u64 {
+    const value = try integer(i64, object);
+    if (value < -1) return raise(python.exc.PyExc_ValueError, "an offset is >= 0, or -1 for the file's own");
+    return @bitCast(value);
+}
+
+fn is_number(object: *Object) bool {
+    const number = python.c.PyNumber_Index(object) orelse {
+        python.c.PyErr_Clear();
+        return false;
+    };
+    python.decref(number);
+    return true;
+}
+
+fn length_of(bytes: []const u8) Error!u32 {
+    return std.math.cast(u32, bytes.len) orelse
+        raise(python.exc.PyExc_OverflowError, "one operation takes at most 4294967295 bytes");
+}
+
+fn memory(comptime T: type, object: *Object, writable: bool, collected: *Collected) Error!T {
+    if (is_number(object)) return .{ .addr = 0, .len = try integer(u32, object) };
+    const bytes = try (try collected.held()).hold(object, writable);
+    return .{ .addr = @intFromPtr(bytes.ptr), .len = try length_of(bytes) };
+}
+
+fn room(object: *Object, size: u32, pins: *Pins) Error!u64 {
+    const bytes = try pins.hold(object, true);
+    if (bytes.len < size) {
+        _ = python.c.PyErr_Format(python.exc.PyExc_ValueError.*, "the buffer must have at least %u bytes", size);
+        return error.PythonRaised;
+    }
+    if (@intFromPtr(bytes.ptr) % 4 != 0) return raise(python.exc.PyExc_ValueError, "the buffer is not aligned");
+    return @intFromPtr(bytes.ptr);
+}
+
+const Iovec = extern struct { addr: u64, len: u64 };
+
+/// Iovecs over a sequence of bytes-like objects.
+fn iovecs(object: *Object, writable: bool, pins: *Pins) Error![]Iovec {
+    const items = python.c.PySequence_Tuple(object) orelse return error.PythonRaised;
+    defer python.decref(items);
+    const count: usize = @intCast(python.c.PyTuple_Size(items));
+    if (count > 1024) return raise(python.exc.PyExc_ValueError, "at most 1024 buffers (IOV_MAX)");
+    const table = try pins.scratch(count * @sizeOf(Iovec));
+    const vectors: [*]Iovec = @ptrCast(table.ptr);
+    for (vectors[0..count], 0..) |*entry, i| {
+        const item = python.c.PyTuple_GetItem(items, @intCast(i)) orelse return error.PythonRaised;
+        const bytes = try pins.hold(item, writable);
+        entry.* = .{ .addr = @intFromPtr(bytes.ptr), .len = bytes.len };
+    }
+    return vectors[0..count];
+}
+
+fn vector(comptime T: type, object: *Object, writable: bool, pins: *Pins) Error!T {
+    const vectors = try iovecs(object, writable, pins);
+    return .{ .addr = @intFromPtr(vectors.ptr), .count = @intCast(vectors.len) };
+}
+
+/// str, bytes or os.PathLike, as os.fsencode() takes them.
+fn path(object: *Object, pins: *Pins) Error!u64 {
+    var bytes: ?*Object = null;
+    if (python.c.PyUnicode_FSConverter(object, &bytes) == 0) return error.PythonRaised;
+    defer python.decref(bytes.?);
+    const text = try pins.hold(bytes.?, false);
+    if (text.len == 0) return @intFromPtr(pins.buffers[pins.count - 1].buf);
+    return @intFromPtr(text.ptr); // a bytes object ends in a zero byte
+}
+
+fn address(object: *Object, pins: *Pins) Error!sqe.Address {
+    const bytes = try pins.hold(object, false);
+    if (bytes.len < 2 or bytes.len > @sizeOf(linux.sockaddr.storage)) {
+        return raise(python.exc.PyExc_ValueError, "an address has 2 to 128 bytes; pack_address() makes one");
+    }
+    return .{ .addr = @intFromPtr(bytes.ptr), .len = @intCast(bytes.len) };
+}
+
+fn address_room(object: *Object, collected: *Collected) Error!sqe.AddressRoom {
+    if (object == python.none) return .{ .addr = 0, .len_addr = 0 };
+    const pins = try collected.held();
+    const bytes = try pins.hold(object, true);
+    if (bytes.len < 2) return raise(python.exc.PyExc_ValueError, "an address needs 2 bytes of room or more");
+    const length = try pins.scratch(4);
+    std.mem.writeInt(u32, length[0..4], try length_of(bytes), .little);
+    return .{ .addr = @intFromPtr(bytes.ptr), .len_addr = @intFromPtr(length.ptr) };
+}
+
+fn time(object: *Object, pins: *Pins) Error!u64 {
+    const seconds = python.c.PyFloat_AsDouble(object);
+    if (seconds == -1.0 and python.c.PyErr_Occurred() != null) return error.PythonRaised;
+    if (!(seconds >= 0 and seconds <= 1e9)) {
+        return raise(python.exc.PyExc_ValueError, "seconds must be between 0 and 1e9");
+    }
+    const spec: *linux.kernel_timespec = @ptrCast(try pins.scratch(@sizeOf(linux.kernel_timespec)));
+    const whole = @floor(seconds);
+    const rest: i64 = @intFromFloat(@round((seconds - whole) * 1e9));
+    spec.sec = @as(i64, @intFromFloat(whole)) + @divFloor(rest, std.time.ns_per_s);
+    spec.nsec = @mod(rest, std.time.ns_per_s);
+    return @intFromPtr(spec);
+}
+
+/// struct msghdr (linux/socket.h).
+const MessageHeader = extern struct {
+    name: u64 = 0,
+    name_length: u32 = 0,
+    padding: u32 = 0,
+    vectors: u64 = 0,
+    vector_count: u64 = 0,
+    control: u64 = 0,
+    control_length: u64 = 0,
+    flags: u32 = 0,
+    padding_end: u32 = 0,
+};
+
+/// A Message (ring.py): buffers, address, control, and `header`, room for the msghdr itself, where
+/// the kernel leaves lengths and flags.
+fn message(object: *Object, writable: bool, pins: *Pins) Error!u64 {
+    var header = MessageHeader{};
+    const buffers = python.c.PyObject_GetAttrString(object, "buffers") orelse return error.PythonRaised;
+    defer python.decref(buffers);
+    const vectors = try iovecs(buffers, writable, pins);
+    header.vectors = @intFromPtr(vectors.ptr);
+    header.vector_count = vectors.len;
+    const name = try attribute_bytes(object, "address", writable, pins);
+    header.name = @intFromPtr(name.ptr);
+    header.name_length = try length_of(name);
+    if (name.len == 0) header.name = 0;
+    const control = try attribute_bytes(object, "control", writable, pins);
+    header.control = if (control.len == 0) 0 else @intFromPtr(control.ptr);
+    header.control_length = control.len;
+    const place = python.c.PyObject_GetAttrString(object, "header") orelse return error.PythonRaised;
+    defer python.decref(place);
+    const addr = try room(place, @sizeOf(MessageHeader), pins);
+    @memcpy(@as([*]u8, @ptrFromInt(addr))[0..@sizeOf(MessageHeader)], std.mem.asBytes(&header));
+    return addr;
+}
+
+fn attribute_bytes(object: *Object, name: [*:0]const u8, writable: bool, pins: *Pins) Error![]u8 {
+    const value = python.c.PyObject_GetAttrString(object, name) orelse return error.PythonRaised;
+    defer python.decref(value);
+    if (value == python.none) return &.{};
+    return pins.hold(value, writable);
+}
+
+fn tuple_item(comptime T: type, tuple: *Object, index: usize) Error!T {
+    const item = python.c.PyTuple_GetItem(tuple, @intCast(index)) orelse return error.PythonRaised;
+    return integer(T, item);
+}
+
+fn exact_tuple(object: *Object, length: python.Ssize, what: [*:0]const u8) Error!*Object {
+    const tuple = python.c.PySequence_Tuple(object) orelse return error.PythonRaised;
+    if (python.c.PyTuple_Size(tuple) == length) return tuple;
+    python.decref(tuple);
+    return raise(python.exc.PyExc_ValueError, what);
+}
+
+fn open_how(object: *Object, pins: *Pins) Error!u64 {
+    const tuple = try exact_tuple(object, 3, "how is (flags, mode, resolve)");
+    defer python.decref(tuple);
+    const place: *[3]u64 = @ptrCast(try pins.scratch(24));
+    for (place, 0..) |*field, i| field.* = try tuple_item(u64, tuple, i);
+    return @intFromPtr(place);
+}
+
+/// struct epoll_event is packed on x86_64 only (uapi/linux/eventpoll.h).
+const epoll_size = if (builtin.cpu.arch == .x86_64) 12 else 16;
+
+fn epoll_event(object: *Object, collected: *Collected) Error!u64 {
+    if (object == python.none) return 0;
+    const tuple = try exact_tuple(object, 2, "an event is (events, data)");
+    defer python.decref(tuple);
+    const place = try (try collected.held()).scratch(epoll_size);
+    std.mem.writeInt(u32, place[0..4], try tuple_item(u32, tuple, 0), .little);
+    std.mem.writeInt(u64, place[epoll_size - 8 ..][0..8], try tuple_item(u64, tuple, 1), .little);
+    return @intFromPtr(place.ptr);
+}
+
+fn epoll_room(object: *Object, pins: *Pins) Error!sqe.EpollRoom {
+    const bytes = try pins.hold(object, true);
+    if (bytes.len < epoll_size) return raise(python.exc.PyExc_ValueError, "no room for one epoll event");
+    return .{ .addr = @intFromPtr(bytes.ptr), .count = try length_of(bytes) / epoll_size };
+}
+
+fn ints(object: *Object, pins: *Pins) Error!sqe.Ints {
+    const bytes = try pins.hold(object, true);
+    if (bytes.len % 4 != 0 or bytes.len == 0 or @intFromPtr(bytes.ptr) % 4 != 0) {
+        return raise(python.exc.PyExc_ValueError, "descriptors come in an array('i')");
+    }
+    return .{ .addr = @intFromPtr(bytes.ptr), .count = try length_of(bytes) / 4 };
+}
+
+/// struct futex_waitv (uapi/linux/futex.h).
+const FutexWaiter = extern struct { value: u64, addr: u64, flags: u32, reserved: u32 = 0 };
+
+fn futex_waiters(object: *Object, pins: *Pins) Error!sqe.FutexWaiters {
+    const items = python.c.PySequence_Tuple(object) orelse return error.PythonRaised;
+    defer python.decref(items);
+    const count: usize = @intCast(python.c.PyTuple_Size(items));
+    if (count == 0 or count > 128) return raise(python.exc.PyExc_ValueError, "1 to 128 waiters");
+    const table = try pins.scratch(count * @sizeOf(FutexWaiter));
+    const waiters: [*]FutexWaiter = @ptrCast(table.ptr);
+    for (waiters[0..count], 0..) |*waiter, i| {
+        const item = python.c.PyTuple_GetItem(items, @intCast(i)) orelse return error.PythonRaised;
+        const tuple = try exact_tuple(item, 3, "a waiter is (futex, value, flags)");
+        defer python.decref(tuple);
+        const futex = python.c.PyTuple_GetItem(tuple, 0) orelse return error.PythonRaised;
+        waiter.* = .{
+            .addr = try room(futex, 4, pins),
+            .value = try tuple_item(u64, tuple, 1),
+            .flags = try tuple_item(u32, tuple, 2),
+        };
+    }
+    return .{ .addr = @intFromPtr(waiters), .count = @intCast(count) };
+}
