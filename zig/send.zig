@@ -34,12 +34,14 @@ pub fn append(worker: anytype, connection: *Connection, data: []const u8, owner:
 /// mark we stop reading, above the limit the connection ends.
 pub fn check_high(worker: anytype, connection: *Connection) void {
     const queued = connection.queued_bytes;
-    if (queued > worker.config.send_queue_limit) {
+    const limit = worker.config.send_queue_limit;
+    if (limit != 0 and queued > limit) {
         // The peer does not read and the application goes on: end it before memory ends (F37).
         worker.metrics.errors_send += 1;
         return closing.abort(worker, connection, @intFromEnum(kernel.E.NOBUFS));
     }
-    if (queued > worker.config.send_queue_pause) connection.flags.choked = true;
+    const pause = worker.config.send_queue_pause;
+    if (pause != 0 and queued > pause) connection.flags.choked = true;
     if (queued <= connection.write_high or connection.flags.congested) return;
     connection.flags.congested = true;
     worker.handler.congested(worker, connection);

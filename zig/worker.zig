@@ -202,7 +202,7 @@ pub fn WorkerType(comptime RingT: type, comptime HandlerT: type) type {
                 self.metrics.completions += 1;
                 self.dispatch(&cqe);
                 // A slow handler must not hold back the replies that are ready.
-                if (left > 1 and self.dirty_first != Slab.none) {
+                if (left > 1 and self.dirty_first != Slab.none and self.config.turn_budget_ns != 0) {
                     self.now_ns = self.ring.now_ns();
                     if (self.now_ns -| flushed_ns < self.config.turn_budget_ns) continue;
                     if (self.group) |*group| group.publish();

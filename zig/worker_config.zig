@@ -26,11 +26,11 @@ pub const Config = extern struct {
     /// Bytes queued at which a connection's application is told to stop, and to go on.
     write_high_water: u64 = 64 * 1024,
     write_low_water: u64 = 16 * 1024,
-    /// Bytes queued at which we stop reading from that connection.
+    /// Bytes queued at which we stop reading from that connection; 0 is never.
     send_queue_pause: u64 = 1024 * 1024,
-    /// Bytes queued at which the connection is aborted.
+    /// Bytes queued at which the connection is aborted; 0 is never.
     send_queue_limit: u64 = 64 * 1024 * 1024,
-    /// Time inside one walk of the completions after which ready replies are sent.
+    /// Time inside one walk of the completions after which ready replies are sent; 0 is never.
     turn_budget_ns: u64 = 1_000_000,
 
     pub const no_cpu = 0xffff_ffff;
