@@ -112,6 +112,14 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
+@nox.session(requires=["build"])
+def stress(session: nox.Session) -> None:
+    """Run the long tests: 64 clients that are not ours, every tier, one and two workers."""
+    install(session, "tests")
+    session.install("-q", "--force-reinstall", "--no-deps", str(host_wheel()))
+    session.run("pytest", "tests/stress", *session.posargs, env={"PYURING_STRESS": "1"})
+
+
 @nox.session
 def wheels(session: nox.Session) -> None:
     """Build both wheels and the sdist, look into them, and use them in clean environments."""

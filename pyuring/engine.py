@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pyuring import addresses, listeners, running
@@ -48,7 +48,7 @@ class Engine:
     def __init__(
         self,
         protocol_factory: Callable[[], Any],
-        address: AddressLike | Sequence[AddressLike],
+        address: AddressLike | list[AddressLike],
         config: EngineConfig | None = None,
         **overrides: Any,
     ) -> None:
@@ -57,7 +57,7 @@ class Engine:
         config = config or EngineConfig()
         self.config = dataclasses.replace(config, **overrides) if overrides else config
         self._factory = protocol_factory
-        several = address if isinstance(address, list) else [address]
+        several: list[AddressLike] = address if isinstance(address, list) else [address]
         self._wanted: list[Address] = [addresses.parse(each) for each in several]
         if not 1 <= len(self._wanted) <= 8:
             raise ValueError("an engine listens on one to eight addresses")

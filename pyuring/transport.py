@@ -11,11 +11,12 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 __all__ = ["BaseProtocol", "BufferedProtocol", "Protocol", "Transport", "TransportSocket"]
 
 Data = bytes | bytearray | memoryview
+_T = TypeVar("_T")
 
 if TYPE_CHECKING:
     from pyuring.worker import Worker
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
 
         __slots__ = ()
         worker: Worker
-        _extra: dict[str, Any] | None
 
+        @property
+        def _extra(self) -> dict[str, Any] | None: ...
+        @_extra.setter
+        def _extra(self, known: dict[str, Any]) -> None: ...
         def write(self, data: Data) -> None: ...
         def writelines(self, pieces: Iterable[Data]) -> None: ...
         def write_eof(self) -> None: ...
@@ -151,7 +155,7 @@ class TransportSocket:
         """Return the descriptor."""
         return f"<TransportSocket fd={self.fileno()}>"
 
-    def _call(self, function: Callable[[socket.socket], Any]) -> Any:
+    def _call(self, function: Callable[[socket.socket], _T]) -> _T:
         """Call `function` with a socket object that does not own the descriptor."""
         fd = self._transport.fileno()
         if fd < 0:

@@ -356,7 +356,7 @@ class Worker:
     def _read_metrics(self) -> dict[str, int]:
         counters = _native.WorkerMetrics()
         _native.pylib.pyuring_worker_metrics(self._handle, counters)
-        return {name: getattr(counters, name) for name, _ in counters._fields_}
+        return {name: getattr(counters, name) for name, *_ in counters._fields_}
 
     def _finish(self) -> None:
         """Give the native worker back; it drains by force when the loop has not (F58)."""

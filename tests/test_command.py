@@ -1,0 +1,176 @@
+"""The command: the line when it is ready, signals, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from command import COMMAND, ROOT, Served, run
+from peers import connect, echoes, read_exactly, read_to_end, refused
+
+ECHO = "examples.echo:Echo"
+FREE = ("--bind", "127.0.0.1:0")
+
+MISTAKES = """
+class NoProtocol:
+    pass
+
+class NeedsMore:
+    def __init__(self, thing): ...
+    def data_received(self, data): ...
+
+async def coroutine(): ...
+
+number = 5
+
+def factory():
+    from examples.echo import Echo
+    return Echo()
+"""
+
+
+@pytest.fixture
+def mistakes(tmp_path: Path) -> Path:
+    (tmp_path / "mistakes.py").write_text(MISTAKES)
+    (tmp_path / "broken.py").write_text("import not_there_at_all\n")
+    (tmp_path / "raising.py").write_text("\n\n1 / 0\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_says_where_it_listens_and_serves(workers: int) -> None:
+    with Served(ECHO, *FREE, "--workers", str(workers)) as served:
+        assert served.address.startswith("127.0.0.1:")
+        assert not served.address.endswith(":0")
+        assert served.workers == workers
+        assert ("1 worker)" if workers == 1 else "2 workers)") in served.line
+        assert echoes(served.address)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_drains_and_exits_0(number: signal.Signals) -> None:
+    with Served(ECHO, *FREE) as served, connect(served.address) as peer:
+        peer.sendall(b"x")
+        assert read_exactly(peer, 1) == b"x"
+        served.signal(number)
+        assert read_to_end(peer) == b""
+        peer.close()
+        assert served.wait() == 0
+        assert served.stderr.read() == ""
+        assert refused(served.address)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_exits_at_once(number: signal.Signals) -> None:
+    with Served(ECHO, *FREE) as served, connect(served.address) as peer:
+        served.signal(number)
+        assert read_to_end(peer) == b""  # it drains, and waits for us to close as well
+        served.signal(number)
+        assert served.wait(1.5) == 128 + number
+
+
+@pytest.mark.parametrize("tier", ["auto", "base", "mid", "high", "optional"])
+def test_takes_the_tier_it_is_told(tier: str) -> None:
+    with Served(ECHO, *FREE, "--tier", tier) as served:
+        assert echoes(served.address)
+        assert served.tier in ("BASE", "MID", "HIGH", "OPTIONAL")
+
+
+def test_serves_a_unix_socket(tmp_path: Path) -> None:
+    with Served(ECHO, "--bind", f"unix:{tmp_path}/socket") as served:
+        assert served.address == f"unix:{tmp_path}/socket"
+        assert echoes(served.address)
+        served.signal(signal.SIGTERM)
+        assert served.wait() == 0
+    assert not (tmp_path / "socket").exists()
+
+
+def test_serves_a_factory_from_the_current_directory(mistakes: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with Served("mistakes:factory", *FREE, cwd=mistakes, env=environment) as served:
+        assert echoes(served.address)
+
+
+def test_takes_the_sockets_of_a_service_manager() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        # The descriptor must be 3, and LISTEN_PID that of the process itself.
+        code = (
+            "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ.update(LISTEN_FDS='1', "
+            "LISTEN_PID=str(os.getpid())); os.execv(sys.argv[2], sys.argv[2:])"
+        )
+        from subprocess import PIPE, Popen
+
+        number = str(listener.fileno())
+        command = [sys.executable, "-c", code, number, *COMMAND, "serve", ECHO]
+        with Popen(
+            command, pass_fds=[listener.fileno()], stderr=PIPE, text=True, cwd=ROOT
+        ) as process:
+            assert process.stderr is not None
+            port = listener.getsockname()[1]
+            assert f"listening on 127.0.0.1:{port} (tier" in process.stderr.readline()
+            assert echoes(f"127.0.0.1:{port}")
+            process.terminate()
+            assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("nonsense",), "'nonsense' is not MODULE:NAME"),
+        (("no_such_module:x",), "no module named 'no_such_module'"),
+        (("broken:x",), "module 'broken' needs 'not_there_at_all', which is not installed"),
+        (("raising:x",), "module 'raising' cannot be imported: ZeroDivisionError"),
+        (("mistakes:absent",), "module 'mistakes' has no 'absent'"),
+        (("mistakes:number",), "mistakes:number is int, not a protocol class or a factory"),
+        (("mistakes:NoProtocol",), "neither data_received nor get_buffer"),
+        (("mistakes:NeedsMore",), "cannot be called without arguments"),
+        (("mistakes:coroutine",), "is a coroutine function"),
+        (("mistakes:factory", "--bind", "nonsense"), "'nonsense' is no address"),
+        (("mistakes:factory", "--bind", "256.0.0.1:0"), "256.0.0.1: "),
+        (("mistakes:factory", "--bind", "unix:/no/such/directory/s"), "cannot listen on unix:"),
+        (("mistakes:factory", "--workers", "0"), "workers: must be 1 to 1024, not 0"),
+        (("mistakes:factory", "--workers", "many"), "argument --workers: invalid int value"),
+        (("mistakes:factory", "--tier", "top"), "argument --tier: invalid choice"),
+        (("mistakes:factory", "--nonsense"), "unrecognized arguments: --nonsense"),
+        ((), "the following arguments are required: MODULE:NAME"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_status_2(
+    mistakes: Path, arguments: tuple[str, ...], line: str
+) -> None:
+    done = run("serve", *arguments, cwd=mistakes, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("pyuring: ")
+    assert done.stderr.count("\n") == 1
+    assert line in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_busy_port_gets_one_line_and_status_2() -> None:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        address = f"127.0.0.1:{busy.getsockname()[1]}"
+        done = run("serve", ECHO, "--bind", address, "--workers", "2")
+    assert done.returncode == 2
+    assert done.stderr == f"pyuring: cannot listen on {address}: Address already in use\n"
+
+
+def test_probe_speaks_to_people_and_to_programs() -> None:
+    people, programs = run("probe"), run("probe", "--json")
+    assert people.returncode == programs.returncode == 0, people.stderr + programs.stderr
+    found = json.loads(programs.stdout)
+    assert found["tier"] in people.stdout
+    assert people.stderr == programs.stderr == ""
+
+
+def test_help_is_there() -> None:
+    assert "serve" in run("--help").stdout
+    assert "MODULE:NAME" in run("serve", "--help").stdout

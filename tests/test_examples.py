@@ -1,0 +1,102 @@
+"""The examples, each served by the command as its opening says."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+
+from command import Served
+from peers import connect, read_exactly, read_to_end, reset
+
+FREE = ("--bind", "127.0.0.1:0")
+MIB = 1 << 20
+
+
+def test_echo_sends_everything_back() -> None:
+    text = os.urandom(8 * MIB)
+    with Served("examples.echo:Echo", *FREE) as served, connect(served.address) as peer:
+        writer = threading.Thread(target=peer.sendall, args=(text,))
+        writer.start()
+        assert read_exactly(peer, len(text)) == text
+        writer.join()
+
+
+def line(sock: socket.socket) -> str:
+    text = b""
+    while not text.endswith(b"\n"):
+        text += sock.recv(1)
+    return text.decode()
+
+
+def test_chat_tells_everybody_else() -> None:
+    with Served("examples.chat:Chat", *FREE, "--workers", "2") as served:
+        first, second = connect(served.address), None
+        try:
+            second = connect(served.address)
+            assert line(first).startswith("* ('127.0.0.1'")
+            second.sendall("grüezi\nbye".encode())
+            assert line(first).endswith(": grüezi\n")
+            first.sendall(b"hello\n")
+            assert line(second).endswith(": hello\n")
+            second.close()
+            assert line(first).endswith("is gone\n")
+        finally:
+            first.close()
+            if second is not None:
+                second.close()
+
+
+def proxied(target: str) -> Served:
+    return Served("examples.proxy:Proxy", *FREE, env={**os.environ, "PROXY_TARGET": target})
+
+
+def test_proxy_carries_both_directions_and_their_ends() -> None:
+    text = os.urandom(8 * MIB)
+    with (
+        Served("examples.echo:Echo", *FREE) as echo,
+        proxied(echo.address) as proxy,
+        connect(proxy.address) as peer,
+    ):
+        writer = threading.Thread(target=peer.sendall, args=(text,))
+        writer.start()
+        assert read_exactly(peer, len(text)) == text
+        writer.join()
+        peer.shutdown(socket.SHUT_WR)
+        assert read_to_end(peer) == b""
+
+
+def test_proxy_carries_a_half_close_and_a_reset() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.settimeout(10)
+        with proxied(f"127.0.0.1:{listener.getsockname()[1]}") as proxy:
+            with connect(proxy.address) as peer:
+                target, _ = listener.accept()
+                peer.sendall(b"question")
+                peer.shutdown(socket.SHUT_WR)
+                assert read_to_end(target) == b"question"
+                target.sendall(b"answer")
+                target.close()
+                assert read_to_end(peer) == b"answer"
+            peer = connect(proxy.address)
+            target, _ = listener.accept()
+            target.settimeout(10)
+            reset(peer)
+            try:
+                assert target.recv(1) == b""
+            except ConnectionResetError:
+                pass
+            target.close()
+
+
+def test_proxy_without_a_target_turns_clients_away() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        with proxied(f"127.0.0.1:{port}") as proxy, connect(proxy.address) as peer:
+            try:
+                assert peer.recv(1) == b""
+            except ConnectionResetError:
+                pass
