@@ -19,6 +19,10 @@ const Object = python.Object;
 const c = &python.c;
 
 pub const Body = extern struct {
+    /// The worker's thread. Compared before the worker is looked at: on another thread the worker
+    /// may be gone in the next moment.
+    home: ?*const u8,
+    /// Null from connection_lost on.
     worker: ?*PythonWorker,
     /// Null from connection_lost on.
     connection: ?*Connection,
@@ -30,6 +34,8 @@ pub const Body = extern struct {
     extra: ?*Object,
     shape: Shape,
     closing: bool,
+    /// connection_lost was called, or is about to be.
+    closed: bool,
 
     pub fn set_failure(self: *Body, failure: ?*Object) void {
         if (self.failure) |old| python.decref(old);
@@ -46,6 +52,7 @@ pub const Body = extern struct {
         self.worker = null;
         self.connection = null;
         self.closing = true;
+        self.closed = true;
         defer self.protocol = null;
         return self.protocol.?;
     }
@@ -69,6 +76,7 @@ pub fn create(
 ) ?*Object {
     const object = c.PyType_GenericAlloc(handler.transport_type, 0) orelse return null;
     body(object).* = .{
+        .home = handler.home,
         .worker = worker,
         .connection = connection,
         .protocol = python.incref(protocol),
@@ -77,6 +85,7 @@ pub fn create(
         .extra = null,
         .shape = shape,
         .closing = false,
+        .closed = false,
     };
     return object;
 }
@@ -167,13 +176,9 @@ pub fn add_types(types: *Object) error{PythonRaised}!void {
 /// The live connection, when the caller is on the worker's thread; else null, and `away` tells
 /// whether that is because of the thread.
 fn at_home(self: *const Body, away: *bool) ?*Connection {
-    away.* = false;
-    const worker = self.worker orelse return null;
-    if (worker.handler.home != protocol_handler.this_thread()) {
-        away.* = true;
-        return null;
-    }
-    return self.connection;
+    // No hooks: an object that no worker made.
+    away.* = !self.closed and self.hooks != null and self.home != protocol_handler.this_thread();
+    return if (away.*) null else self.connection;
 }
 
 /// Has the worker call `self.name(argument)` on its own thread.
