@@ -9,12 +9,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pyuring.buffers import BufferGroup as BufferGroup
     from pyuring.capability import (
         CapabilityProfile as CapabilityProfile,
         Tier as Tier,
         probe as probe,
     )
     from pyuring.config import EngineConfig as EngineConfig
+    from pyuring.constants import (
+        FILE_INDEX_ALLOC as FILE_INDEX_ALLOC,
+        NOTIF_USAGE_ZC_COPIED as NOTIF_USAGE_ZC_COPIED,
+        AcceptFlags as AcceptFlags,
+        CancelFlags as CancelFlags,
+        CqeFlags as CqeFlags,
+        Features as Features,
+        Op as Op,
+        PollFlags as PollFlags,
+        RecvSendFlags as RecvSendFlags,
+        SetupFlags as SetupFlags,
+        SqeFlags as SqeFlags,
+        TimeoutFlags as TimeoutFlags,
+    )
     from pyuring.engine import Engine as Engine
     from pyuring.errors import (
         BufferGroupError as BufferGroupError,
@@ -31,6 +46,15 @@ if TYPE_CHECKING:
         WrongThreadError as WrongThreadError,
     )
     from pyuring.metrics import EngineMetrics as EngineMetrics
+    from pyuring.ring import (
+        Batch as Batch,
+        Cqe as Cqe,
+        Message as Message,
+        Ring as Ring,
+        Sqe as Sqe,
+        pack_address as pack_address,
+        unpack_address as unpack_address,
+    )
     from pyuring.tiers import (
         BaseTier as BaseTier,
         HighTier as HighTier,
@@ -56,10 +80,26 @@ if TYPE_CHECKING:
 
 # Module -> the names that it gives. Each name stands in the block above too, for type checkers.
 _PUBLIC = {
+    "buffers": ("BufferGroup",),
     "capability": ("CapabilityProfile", "Tier", "probe"),
     "config": ("EngineConfig",),
+    "constants": (
+        "AcceptFlags",
+        "CancelFlags",
+        "CqeFlags",
+        "FILE_INDEX_ALLOC",
+        "Features",
+        "NOTIF_USAGE_ZC_COPIED",
+        "Op",
+        "PollFlags",
+        "RecvSendFlags",
+        "SetupFlags",
+        "SqeFlags",
+        "TimeoutFlags",
+    ),
     "engine": ("Engine",),
     "metrics": ("EngineMetrics",),
+    "ring": ("Batch", "Cqe", "Message", "Ring", "Sqe", "pack_address", "unpack_address"),
     "tiers": (
         "BaseTier",
         "HighTier",

@@ -56,18 +56,6 @@ class SqeFlags(IntFlag):
     CQE_SKIP_SUCCESS = 1 << 6
 
 
-class CqeFlags(IntFlag):
-    """IORING_CQE_F_*: io_uring_enter(2). A provided buffer's id stands above bit 16."""
-
-    BUFFER = 1 << 0
-    MORE = 1 << 1
-    SOCK_NONEMPTY = 1 << 2
-    NOTIF = 1 << 3
-    BUF_MORE = 1 << 4
-    SKIP = 1 << 5
-    CQE32 = 1 << 15
-
-
 class Features(IntFlag):
     """IORING_FEAT_*: io_uring_setup(2)."""
 
@@ -89,3 +77,92 @@ class Features(IntFlag):
     MIN_TIMEOUT = 1 << 15
     RW_ATTR = 1 << 16
     NO_IOWAIT = 1 << 17
+
+
+class CqeFlags(IntFlag):
+    """IORING_CQE_F_*; the upper 16 bits of a CQE's flags are a buffer's id."""
+
+    BUFFER = 1 << 0
+    MORE = 1 << 1
+    SOCK_NONEMPTY = 1 << 2
+    NOTIF = 1 << 3
+    BUF_MORE = 1 << 4
+
+
+class TimeoutFlags(IntFlag):
+    """IORING_TIMEOUT_*: prep_timeout and its neighbours."""
+
+    ABS = 1 << 0
+    UPDATE = 1 << 1
+    BOOTTIME = 1 << 2
+    REALTIME = 1 << 3
+    LINK_UPDATE = 1 << 4
+    ETIME_SUCCESS = 1 << 5
+    MULTISHOT = 1 << 6
+
+
+class CancelFlags(IntFlag):
+    """IORING_ASYNC_CANCEL_*: prep_cancel."""
+
+    ALL = 1 << 0
+    FD = 1 << 1
+    ANY = 1 << 2
+    FD_FIXED = 1 << 3
+    USERDATA = 1 << 4
+    OP = 1 << 5
+
+
+class PollFlags(IntFlag):
+    """IORING_POLL_*: prep_poll_update."""
+
+    ADD_MULTI = 1 << 0
+    UPDATE_EVENTS = 1 << 1
+    UPDATE_USER_DATA = 1 << 2
+    ADD_LEVEL = 1 << 3
+
+
+class RecvSendFlags(IntFlag):
+    """IORING_RECVSEND_* and its neighbours: the ioprio of a send or a receive."""
+
+    POLL_FIRST = 1 << 0
+    RECV_MULTISHOT = 1 << 1
+    FIXED_BUF = 1 << 2
+    SEND_ZC_REPORT_USAGE = 1 << 3
+    BUNDLE = 1 << 4
+
+
+class AcceptFlags(IntFlag):
+    """IORING_ACCEPT_*: the ioprio of an accept."""
+
+    MULTISHOT = 1 << 0
+    DONTWAIT = 1 << 1
+    POLL_FIRST = 1 << 2
+
+
+class RegisterOp(IntEnum):
+    """IORING_REGISTER_*: io_uring_register(2)."""
+
+    REGISTER_BUFFERS = 0
+    UNREGISTER_BUFFERS = 1
+    REGISTER_FILES = 2
+    UNREGISTER_FILES = 3
+    REGISTER_EVENTFD = 4
+    UNREGISTER_EVENTFD = 5
+    REGISTER_FILES_UPDATE = 6
+    REGISTER_EVENTFD_ASYNC = 7
+    REGISTER_PROBE = 8
+    REGISTER_PERSONALITY = 9
+    UNREGISTER_PERSONALITY = 10
+    REGISTER_ENABLE_RINGS = 12
+    REGISTER_FILES2 = 13
+    REGISTER_BUFFERS2 = 15
+    REGISTER_BUFFERS_UPDATE = 16
+    REGISTER_IOWQ_MAX_WORKERS = 19
+    REGISTER_FILE_ALLOC_RANGE = 25
+
+
+FILE_INDEX_ALLOC = 0xFFFFFFFF
+"""The file_index that lets the kernel pick a free slot of the fixed files."""
+
+NOTIF_USAGE_ZC_COPIED = 1 << 31
+"""In a notification's res (modulo 2**32): the zero-copy send was copied after all."""

@@ -7,7 +7,7 @@ const python = @import("python.zig");
 const accept = @import("accept.zig");
 const probe = @import("probe.zig");
 const python_worker = @import("python_worker.zig");
-const ring_object = @import("ring_object.zig");
+const ring_types = @import("ring_types.zig");
 const transport_object = @import("transport_object.zig");
 const Config = @import("worker_config.zig").Config;
 const Metrics = @import("metrics.zig").Metrics;
@@ -62,7 +62,7 @@ export fn pyuring_python_types() ?*python.Object {
 }
 
 fn fill(types: *python.Object) error{PythonRaised}!void {
-    if (!ring_object.add_types(types)) return error.PythonRaised;
+    if (!ring_types.add_types(types)) return error.PythonRaised;
     try transport_object.add_types(types);
 }
 

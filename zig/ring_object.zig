@@ -377,22 +377,3 @@ pub fn make_type() ?*Object {
     object_type = python.c.PyType_FromSpec(&spec) orelse return null;
     return python.incref(object_type);
 }
-
-/// Makes the raw ring's types and puts them into `types`. False: an exception is set.
-pub fn add_types(types: *Object) bool {
-    const pin_object = @import("pin_object.zig");
-    const buffer_group_object = @import("buffer_group_object.zig");
-    inline for (.{
-        .{ "Sqe", sqe_object },
-        .{ "Cqe", cqe_object },
-        .{ "Batch", batch_object },
-        .{ "RingCore", @This() },
-        .{ "Pin", pin_object },
-        .{ "BufferGroupCore", buffer_group_object },
-    }) |entry| {
-        const made = entry[1].make_type() orelse return false;
-        defer python.decref(made);
-        if (python.c.PyDict_SetItemString(types, entry[0], made) != 0) return false;
-    }
-    return true;
-}
