@@ -12,7 +12,9 @@ can do is in a CapabilityProfile, and whether a ring could be set up is the call
 from __future__ import annotations
 
 import errno
+import os
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -43,6 +45,9 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+
+# Seconds in which a busy SQPOLL thread has taken at least one SQE.
+_PATIENCE = 1.0
 
 # Accepted sockets belong to this process alone and never block it (F22).
 _ACCEPT_FLAGS = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
@@ -348,9 +353,15 @@ def descend(
 def _next_sqe(ring: Ring) -> Sqe:
     """Return a free SQE; with a full queue the ring submits first, so nothing is dropped (F2)."""
     sqe = ring.get_sqe()
-    if sqe is None:
+    if sqe is not None:
+        return sqe
+    deadline = time.monotonic() + _PATIENCE
+    while sqe is None:
         ring.submit()
         sqe = ring.get_sqe()
-    if sqe is None:
-        raise BlockingIOError(errno.EAGAIN, "the submission queue is full; reap completions first")
+        # Without SQPOLL the kernel takes SQEs in the call itself; its thread takes them later.
+        if sqe is None and (not ring.flags & SetupFlags.SQPOLL or time.monotonic() > deadline):
+            raise BlockingIOError(errno.EAGAIN, "the submission queue is full: reap completions")
+        if sqe is None:
+            os.sched_yield()
     return sqe
