@@ -83,7 +83,7 @@ def _probe(options: argparse.Namespace) -> int:
     """Print what the kernel answered."""
     from pyuring.capability import probe
 
-    profile = probe(sqpoll=True)
+    profile = probe()  # the tier an engine takes unasked; the table says whether SQPOLL works
     if options.json:
         import json
 
