@@ -262,7 +262,7 @@ pub fn return_none() *Object {
 pub fn free_instance(object: *Object) void {
     const object_type = c.PyObject_Type(object).?; // a new reference
     const free: *const fn (?*anyopaque) callconv(.c) void =
-        @ptrCast(c.PyType_GetSlot(object_type, Py_tp_free).?);
+        @ptrCast(@alignCast(c.PyType_GetSlot(object_type, Py_tp_free).?));
     free(object);
     decref(object_type); // the one PyObject_Type gave
     decref(object_type); // the instance's own
