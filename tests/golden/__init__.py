@@ -1,0 +1,1 @@
+"""Golden SQEs: what liburing's own builders write, to compare ours with byte for byte."""
