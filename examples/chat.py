@@ -46,6 +46,7 @@ class Chat(Protocol):
         self.partial = b""
         self.name = str(transport.get_extra_info("peername") or "somebody")
         ROOM.join(self)
+        self.tell(f"* welcome, {self.name}\n".encode())
         ROOM.say(f"* {self.name} is here", self)
 
     def data_received(self, data: bytes) -> None:

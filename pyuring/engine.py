@@ -69,6 +69,7 @@ class Engine:
         self._end_calls: list[Callable[[], object]] = []
         self._alive = 0
         self._accepting = True
+        self._unwaited = False  # started, and nobody has called listen() since
         self._done = threading.Event()
         self._stopped = threading.Event()  # of the latest _stop_accepting
         self._ladder: Ladder | None = None
@@ -97,6 +98,7 @@ class Engine:
             self._open()
             with self._lock:
                 self._state = "running"
+            self._unwaited = True
             running.add(self)
         except BaseException:
             self._abandon()
@@ -108,8 +110,12 @@ class Engine:
 
         KeyboardInterrupt, or what else a signal handler raises, shuts the engine down in order
         and is raised again (F48). An engine that a worker's failure ended raises that failure.
+        After `start` it may be called once even though the engine has ended meanwhile.
         """
-        self.start()
+        self._check_process()
+        if not self._unwaited:
+            self.start()
+        self._unwaited = False
         try:
             self._done.wait()
         except BaseException:

@@ -173,22 +173,16 @@ def open_listeners(
         _remove_stale(address.path)
         sock = _bind(Sockaddr(socket.AF_UNIX, address.path), backlog, False, False)
         return _share(Listener(sock, owned=True, backlog=backlog), workers)
-    groups: list[list[Listener]] = [[] for _ in range(workers)]
-    port = address.port
-    try:
-        found = addresses.resolve(address)
-        for wanted in found:
-            place = Sockaddr(wanted.family, (wanted.address[0], port, *wanted.address[2:]))
-            try:
-                port = _open_group(groups, place, backlog, reuse_port)
-            except OSError as error:
-                # `localhost` also means ::1, which a machine without IPv6 does not have.
-                if error.errno not in _NOT_HERE or (wanted is found[-1] and not groups[0]):
-                    raise
-    except BaseException:
-        release_all(groups)
-        raise
-    return groups
+    found = addresses.resolve(address)
+    for _ in range(10):
+        try:
+            return _open_groups(found, address.port, workers, backlog, reuse_port)
+        except OSError as error:
+            # The port that the first address was given may be taken on the second.
+            if address.port or len(found) == 1 or error.errno != errno.EADDRINUSE:
+                raise
+            refusal = error
+    raise refusal
 
 
 def release_all(groups: Sequence[Sequence[Listener]]) -> None:
@@ -212,6 +206,26 @@ def inherited() -> list[Address]:
     for fd in fds:
         os.set_inheritable(fd, False)
     return [Address("fd", fd=fd) for fd in fds]
+
+
+def _open_groups(
+    found: Sequence[Sockaddr], port: int, workers: int, backlog: int, reuse_port: bool
+) -> list[list[Listener]]:
+    """Bind every address of a name for every worker, all on one port."""
+    groups: list[list[Listener]] = [[] for _ in range(workers)]
+    try:
+        for wanted in found:
+            place = Sockaddr(wanted.family, (wanted.address[0], port, *wanted.address[2:]))
+            try:
+                port = _open_group(groups, place, backlog, reuse_port)
+            except OSError as error:
+                # `localhost` also means ::1, which a machine without IPv6 does not have.
+                if error.errno not in _NOT_HERE or (wanted is found[-1] and not groups[0]):
+                    raise
+    except BaseException:
+        release_all(groups)
+        raise
+    return groups
 
 
 def _open_group(

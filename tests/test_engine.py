@@ -79,14 +79,16 @@ def test_its_life_is_start_shutdown_and_no_more() -> None:
     assert engine.shutdown()
     assert engine.shutdown()
     assert not engine.running
+    engine.listen()  # it was started, and has ended: nothing to wait for
     for use in (engine.start, engine.listen, engine.pause_accept, engine.resume_accept):
         with pytest.raises(EngineClosedError, match="shut down"):
             use()
     assert engine.metrics().turns > 0
     unused = Engine(Echo, "127.0.0.1:0")
     assert unused.shutdown()
-    with pytest.raises(EngineClosedError):
-        unused.start()
+    for use in (unused.start, unused.listen):
+        with pytest.raises(EngineClosedError):
+            use()
 
 
 def test_wrong_arguments_raise_at_once() -> None:

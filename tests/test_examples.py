@@ -33,8 +33,10 @@ def test_chat_tells_everybody_else() -> None:
     with Served("examples.chat:Chat", *FREE, "--workers", "2") as served:
         first, second = connect(served.address), None
         try:
+            assert line(first).startswith("* welcome, ('127.0.0.1'")
             second = connect(served.address)
-            assert line(first).startswith("* ('127.0.0.1'")
+            assert line(second).startswith("* welcome")
+            assert line(first).endswith("is here\n")
             second.sendall("grüezi\nbye".encode())
             assert line(first).endswith(": grüezi\n")
             first.sendall(b"hello\n")

@@ -104,13 +104,13 @@ def test_f57_bind_tries_again_while_a_predecessor_ends() -> None:
 
 def test_a_name_gets_a_listener_for_each_of_its_addresses(monkeypatch: Any) -> None:
     places = [
-        addresses.Sockaddr(socket.AF_INET, ("127.0.0.1", 0)),
-        addresses.Sockaddr(socket.AF_INET, ("127.0.0.2", 0)),
+        addresses.Sockaddr(socket.AF_INET, ("127.83.1.1", 0)),
+        addresses.Sockaddr(socket.AF_INET, ("127.83.1.2", 0)),
         addresses.Sockaddr(socket.AF_INET, ("192.0.2.1", 0)),  # not an address of this machine
     ]
     monkeypatch.setattr(addresses, "resolve", lambda _: places)
     groups = bind("name:0")
-    assert [listener.name[0] for listener in groups[0]] == ["127.0.0.1", "127.0.0.2"]
+    assert [listener.name[0] for listener in groups[0]] == ["127.83.1.1", "127.83.1.2"]
     assert len({listener.name[1] for listener in groups[0]}) == 1
     release_all(groups)
     monkeypatch.setattr(addresses, "resolve", lambda _: places[2:])
