@@ -130,3 +130,21 @@ def wheels(session: nox.Session) -> None:
         build(session, "--wheel", arch=arch)
     env = zig_environment(session) | {"PYURING_DIST": str(DIST)}
     session.run("pytest", "tests/test_wheels.py", env=env)
+
+
+@nox.session(python="3.13", requires=["build"])
+def bench(session: nox.Session) -> None:
+    """Measure against the other loops, a quarter of an hour; arguments go to every benchmark."""
+    env = zig_environment(session)
+    for script in ("echo", "churn", "idle", "lowlevel", "startup"):
+        # 4 is a missed bar: it is printed, and the others are measured all the same.
+        command = ["python", f"bench/{script}.py", *session.posargs]
+        session.run(*command, env=env, success_codes=[0, 4])
+
+
+@nox.session(python="3.13", requires=["build"])
+def soak(session: nox.Session) -> None:
+    """Open and close connections for ten minutes: memory and descriptors must not grow."""
+    minutes = session.posargs or ["10"]
+    command = ["python", "bench/churn.py", "--rounds", "0", "--soak", *minutes]
+    session.run(*command, env=zig_environment(session))

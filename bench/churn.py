@@ -17,6 +17,7 @@ from typing import Any
 import report
 import servers
 from harness import (
+    MISSED,
     Running,
     Sample,
     Scenario,
@@ -135,7 +136,7 @@ def run_soak(python: str, options: argparse.Namespace) -> tuple[list[dict[str, A
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Compare, soak if asked to, print and save; 1 when a bar is missed."""
+    """Compare, soak if asked to, print and save; MISSED when a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
@@ -161,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
     samples = {name: [asdict(sample) for sample in many] for name, many in found.items()}
     document = {"machine": report.machine(), "bars": bars, "samples": samples}
     report.save(options.json, {**document, "soak": readings})
-    return 0 if all(bar["met"] for bar in bars) else 1
+    return 0 if all(bar["met"] for bar in bars) else MISSED
 
 
 if __name__ == "__main__":

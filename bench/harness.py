@@ -27,6 +27,8 @@ ROOT = BENCH.parent
 CACHE = BENCH / ".cache"
 SERVER_CORE, LOAD_CORE = 0, 1
 MAX_FILES = 20_000
+# Exit statuses: 0 every bar met, 2 cannot be run here, 3 a server made mistakes, 4 a bar missed.
+CANNOT, MISTAKES, MISSED = 2, 3, 4
 # CPUCLOCK_SCHED of a whole process, as clock_getcpuclockid(3) makes it.
 _CPUCLOCK_SCHED = 2
 
@@ -280,9 +282,9 @@ def default_nice() -> int:
 
 
 def exit_with(main: Callable[[], int]) -> None:
-    """End the program with what `main` returns; 2 and one message when it cannot run here."""
+    """End the program with what `main` returns; with one message when it cannot run here."""
     try:
         sys.exit(main())
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(CANNOT)

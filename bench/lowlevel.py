@@ -17,6 +17,7 @@ import report
 from harness import (
     BENCH,
     CACHE,
+    MISSED,
     ROOT,
     SERVER_CORE,
     BenchError,
@@ -82,7 +83,7 @@ def ratio(rates: dict[str, list[float]]) -> float:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print, save; 1 when a bar is missed."""
+    """Measure, print, save; MISSED when a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0)
@@ -113,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
     print(report.verdicts(bars))
     document = {"machine": report.machine(), "bars": bars, "rates": found}
     report.save(options.json, document)
-    return 0 if all(bar["met"] for bar in bars) else 1
+    return 0 if all(bar["met"] for bar in bars) else MISSED
 
 
 if __name__ == "__main__":

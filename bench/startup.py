@@ -13,7 +13,7 @@ import sys
 import time
 
 import report
-from harness import ROOT, SERVER_CORE, BenchError, default_nice, exit_with, pinned
+from harness import MISSED, ROOT, SERVER_CORE, BenchError, default_nice, exit_with, pinned
 
 LIMIT_MS = 15.0
 BARE = "pass"
@@ -43,7 +43,7 @@ def measure(python: str, rounds: int, nice: int) -> tuple[list[float], list[floa
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure each interpreter; 1 when one misses the bar or imports asyncio."""
+    """Measure each interpreter; MISSED when one misses the bar or imports asyncio."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pythons", nargs="*", default=[sys.executable], metavar="PYTHON")
     parser.add_argument("--rounds", type=int, default=60)
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     print(report.table(("python", "bare ms", "import ms", "added ms"), rows), end="\n\n")
     print(report.verdicts(bars))
     report.save(options.json, {"machine": report.machine(), "bars": bars, "samples": samples})
-    return 0 if all(bar["met"] for bar in bars) else 1
+    return 0 if all(bar["met"] for bar in bars) else MISSED
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+"""The benchmarks run: each command once, short, mostly on peers that need no installation.
+
+Owns no figures: nothing here asserts how fast anything is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+BENCH = Path(__file__).resolve().parent.parent / "bench"
+
+pytest.importorskip("ziglang", reason="the load generator is compiled with ziglang")
+
+
+@pytest.fixture(autouse=True)
+def cores() -> None:
+    """Skip where the two cores that the benchmarks pin to are not ours."""
+    if not {0, 1} <= os.sched_getaffinity(0):
+        pytest.skip("cores 0 and 1, which the benchmarks pin to, are not both allowed")
+
+
+def bench(script: str, *arguments: str) -> dict[str, Any]:
+    """Run one benchmark; 4, a bar that a short run missed, is as good as 0."""
+    with tempfile.NamedTemporaryFile("r", suffix=".json") as file:
+        command = [sys.executable, str(BENCH / script), "--nice", "0", "--json", file.name]
+        done = subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode in (0, 4), done.stdout + done.stderr
+        return cast("dict[str, Any]", json.load(file))
+
+
+def test_echo_measures_every_server_in_every_scenario() -> None:
+    results = bench("echo.py", "--quick", "--servers", "pyuring,asyncio,epoll")["samples"]
+    assert set(results) == {"64B", "1KiB", "16KiB", "64B-depth16", "64B-1conn"}
+    for found in results.values():
+        assert set(found) == {"pyuring", "asyncio", "epoll"}
+        for (sample,) in found.values():
+            assert sample["messages"] > 0
+            assert sample["server_cpu_ns"] > 0
+
+
+def test_the_load_generator_notices_wrong_bytes() -> None:
+    code = (
+        "import sys, harness\n"
+        "server = harness.Server('liar', (sys.executable, 'bench/peers/liar.py'))\n"
+        "scenario = harness.Scenario('64B', connections=2)\n"
+        "with harness.serving(server) as running:\n"
+        "    print(harness.load(running, scenario, 0.2, 0.0).mismatches)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=BENCH, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "2", done.stderr
+
+
+def test_churn_counts_connections_and_soak_reads_memory() -> None:
+    arguments = ("--rounds", "1", "--seconds", "0.3", "--soak", "0.02", "--every", "0.1")
+    results = bench("churn.py", "--servers", "pyuring,epoll", *arguments)
+    assert all(found[0]["messages"] > 0 for found in results["samples"].values())
+    assert results["soak"]
+
+
+def test_idle_measures_memory_and_leaves_no_descriptor() -> None:
+    (result,) = bench("idle.py", "--servers", "pyuring", "--connections", "200")["results"]
+    assert result["files_left"] == 0
+    assert result["connected"] > 0
+
+
+def test_startup_finds_that_asyncio_is_not_imported() -> None:
+    bars = bench("startup.py", "--rounds", "2")["bars"]
+    assert [bar["met"] for bar in bars if "asyncio" in bar["bar"]] == [True]
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 13), reason="peers are compared on CPython 3.13")
+def test_peers_run_after_installation() -> None:
+    code = "import harness; harness.peers_python()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=BENCH, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip(f"the peers cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+    arguments = ("--quick", "--scenarios", "64B", "--servers", "uvloop,zloop,rloop")
+    found = bench("echo.py", *arguments)["samples"]["64B"]
+    assert set(found) == {"uvloop", "zloop", "rloop"}
+    bench("lowlevel.py", "--rounds", "1", "--seconds", "0.1", "--file-mib", "4")
