@@ -65,7 +65,8 @@ def unpack_address(data: Buffer) -> tuple[str, int] | tuple[str, int, int, int] 
     if family == socket.AF_UNIX:
         name = raw[2:]
         end = name.find(b"\0", 1)
-        return (name if end < 0 else name[:end]) if name[:1] != b"\0" or end > 0 else b""
+        name = name if end < 0 else name[:end]
+        return b"" if name == b"\0" else name  # an unnamed socket
     raise ValueError(f"address family {family} is not IPv4, IPv6 or Unix")
 
 

@@ -82,8 +82,28 @@ fn get_extra(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
 fn result(object: *Object, _: ?*Object) callconv(.c) ?*Object {
     const self = body(object);
     if (self.res >= 0 or self.flags & F_NOTIF != 0) return python.c.PyLong_FromLong(self.res);
-    python.raise_errno(@intCast(-@as(i64, self.res)), "the operation failed");
+    raise(-@as(i64, self.res)) catch {};
     return null;
+}
+
+/// OSError in the words of os.strerror, in the subclass that Python has for the number.
+fn raise(number: i64) error{PythonRaised}!void {
+    const module = python.c.PyImport_ImportModule("os") orelse return error.PythonRaised;
+    defer python.decref(module);
+    const strerror = python.c.PyObject_GetAttrString(module, "strerror") orelse return error.PythonRaised;
+    defer python.decref(strerror);
+    const errno = python.c.PyLong_FromLongLong(number) orelse return error.PythonRaised;
+    defer python.decref(errno);
+    const end: ?*Object = null;
+    const text = python.c.PyObject_CallFunctionObjArgs(strerror, errno, end) orelse return error.PythonRaised;
+    defer python.decref(text);
+    const kind = python.exc.PyExc_OSError.*;
+    const value = python.c.PyObject_CallFunctionObjArgs(kind, errno, text, end) orelse return error.PythonRaised;
+    defer python.decref(value);
+    // Set by the value's own type: OSError() gives the subclass.
+    const class = python.c.PyObject_Type(value) orelse return error.PythonRaised;
+    defer python.decref(class);
+    python.c.PyErr_SetObject(class, value);
 }
 
 fn repr(object: *Object) callconv(.c) ?*Object {
