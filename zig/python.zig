@@ -213,23 +213,29 @@ pub const InitError = error{ SymbolMissing, PythonRaised };
 /// Resolves every function. Called once with the interpreter lock held; idempotent.
 pub fn init() InitError!void {
     if (head_size != 0) return;
-    inline for (@typeInfo(Functions).@"struct".fields) |field| {
-        @field(c, field.name) = @extern(?field.type, .{ .name = field.name, .linkage = .weak }) orelse
-            return error.SymbolMissing;
+    inline for (.{ &c, &exc }) |table| {
+        inline for (@typeInfo(@TypeOf(table.*)).@"struct".fields) |field|
+            @field(table, field.name) = find(field.type, field.name) orelse return error.SymbolMissing;
     }
-    inline for (@typeInfo(Exceptions).@"struct".fields) |field| {
-        @field(exc, field.name) = @extern(?field.type, .{ .name = field.name, .linkage = .weak }) orelse
-            return error.SymbolMissing;
-    }
-    none = @ptrCast(@extern(?*Object, .{ .name = "_Py_NoneStruct", .linkage = .weak }) orelse
-        return error.SymbolMissing);
-    const object_type: *Object = @ptrCast(@extern(?*Object, .{ .name = "PyBaseObject_Type", .linkage = .weak }) orelse
-        return error.SymbolMissing);
+    none = find(*Object, "_Py_NoneStruct") orelse return error.SymbolMissing;
+    const object_type = find(*Object, "PyBaseObject_Type") orelse return error.SymbolMissing;
     const size = c.PyObject_GetAttrString(object_type, "__basicsize__") orelse return error.PythonRaised;
     defer c.Py_DecRef(size);
     const bytes = c.PyLong_AsLong(size);
     if (bytes <= 0) return error.PythonRaised;
     head_size = @intCast(bytes);
+}
+
+/// What this process exports under `name`, or null. Read back through a volatile pointer, because
+/// the compiler (0.16) takes the address of an external symbol for non-null, a weak one's as well,
+/// and drops the check.
+pub fn find(comptime T: type, comptime name: []const u8) ?T {
+    var found: ?T = @extern(?T, .{ .name = name, .linkage = .weak });
+    return @as(*volatile ?T, &found).*;
+}
+
+test "a process without an interpreter is told apart" {
+    try std.testing.expectError(error.SymbolMissing, init());
 }
 
 /// The part of one of our own objects behind CPython's head.

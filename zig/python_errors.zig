@@ -54,9 +54,7 @@ pub fn take() ?*Object {
 fn message(errno: i32) [*:0]const u8 {
     const e: kernel.E = @enumFromInt(errno);
     if (e == .NOBUFS) return "the peer does not read: more than send_queue_limit bytes were queued";
-    const strerror = @extern(?*const fn (c_int) callconv(.c) [*:0]const u8, .{
-        .name = "strerror",
-        .linkage = .weak,
-    }) orelse return "system call failed";
+    const Strerror = *const fn (c_int) callconv(.c) [*:0]const u8;
+    const strerror = python.find(Strerror, "strerror") orelse return "system call failed";
     return strerror(errno);
 }
