@@ -47,7 +47,6 @@ class Chat(Protocol):
         self.name = str(transport.get_extra_info("peername") or "somebody")
         ROOM.join(self)
         self.tell(f"* welcome, {self.name}\n".encode())
-        self.tell(f"* welcome, {self.name}\n".encode())
         ROOM.say(f"* {self.name} is here", self)
 
     def data_received(self, data: bytes) -> None:

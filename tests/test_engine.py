@@ -303,6 +303,8 @@ def test_metrics_are_live_and_add_up() -> None:
         for peer in peers:
             peer.sendall(bytes(1000))
             assert len(read_exactly(peer, 1000)) == 1000
+        # A client may have its reply before the server has seen its send complete.
+        until(lambda: engine.metrics().bytes_sent == 30_000)
         found = engine.metrics()
         assert (found.accepted, found.active, found.closed) == (30, 30, 0)
         assert (found.bytes_received, found.bytes_sent) == (30_000, 30_000)
