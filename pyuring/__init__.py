@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         Tier as Tier,
         probe as probe,
     )
-    from pyuring.config import EngineConfig as EngineConfig
+    from pyuring.config import EngineConfig as EngineConfig, ExceptionHook as ExceptionHook
     from pyuring.constants import (
         FILE_INDEX_ALLOC as FILE_INDEX_ALLOC,
         NOTIF_USAGE_ZC_COPIED as NOTIF_USAGE_ZC_COPIED,
@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     )
     from pyuring.timers import Handle as Handle, TimerHandle as TimerHandle
     from pyuring.transport import (
+        BaseProtocol as BaseProtocol,
         BufferedProtocol as BufferedProtocol,
         Protocol as Protocol,
         Transport as Transport,
@@ -82,7 +83,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "buffers": ("BufferGroup",),
     "capability": ("CapabilityProfile", "Tier", "probe"),
-    "config": ("EngineConfig",),
+    "config": ("EngineConfig", "ExceptionHook"),
     "constants": (
         "AcceptFlags",
         "CancelFlags",
@@ -115,7 +116,7 @@ _PUBLIC = {
         "select_tier",
     ),
     "timers": ("Handle", "TimerHandle"),
-    "transport": ("BufferedProtocol", "Protocol", "Transport", "TransportSocket"),
+    "transport": ("BaseProtocol", "BufferedProtocol", "Protocol", "Transport", "TransportSocket"),
     "worker": ("Worker", "current_worker"),
     "errors": (
         "BufferGroupError",

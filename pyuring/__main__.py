@@ -119,7 +119,7 @@ def _engine(factory: Callable[[], Any], options: argparse.Namespace) -> Engine:
     from pyuring.engine import Engine
     from pyuring.listeners import inherited
 
-    wanted: list[AddressLike] = options.bind or inherited() or [DEFAULT_BIND]
+    wanted: list[AddressLike] = options.bind or [*inherited()] or [DEFAULT_BIND]
     try:
         return Engine(factory, wanted, workers=options.workers, tier=options.tier)
     except (ValueError, TypeError) as error:

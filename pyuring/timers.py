@@ -11,7 +11,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-__all__ = ["Handle", "TimerHandle", "TimerQueue"]
+__all__ = ["Handle", "TimerHandle"]
 
 
 class Handle:
