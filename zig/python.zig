@@ -189,6 +189,7 @@ const Exceptions = struct {
     PyExc_Exception: *const *Object,
     PyExc_TypeError: *const *Object,
     PyExc_ValueError: *const *Object,
+    PyExc_TimeoutError: *const *Object,
     PyExc_IndexError: *const *Object,
     PyExc_OverflowError: *const *Object,
     PyExc_RuntimeError: *const *Object,

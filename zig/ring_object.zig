@@ -86,6 +86,7 @@ fn adopt(state: *State, ring: ring_module.Ring) Error!void {
         .queue_length = 0,
         .groups = null,
         .voids = 0,
+        .own_pending = 0,
         .lent = null,
     };
 }
@@ -128,7 +129,7 @@ fn wait_cqe(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Obj
     while (!state.settle()) {
         const there = state.wait(1, deadline) catch return null;
         if (!there) {
-            python.raise_errno(@intFromEnum(linux.E.TIME), "no completion within the timeout");
+            python.c.PyErr_SetString(python.exc.PyExc_TimeoutError.*, "no completion within the timeout");
             return null;
         }
     }

@@ -40,6 +40,8 @@ pub const State = struct {
     groups: ?*Provided,
     /// Completions to come with a token that no operation has: cancels of our own.
     voids: u32,
+    /// SQEs of the ring's own that the kernel has yet to take.
+    own_pending: u32,
     /// Memory of PROVIDE_BUFFERS operations: lent until the ring closes.
     lent: ?*Lent,
 
@@ -152,6 +154,7 @@ pub const State = struct {
         sqe.rw_flags = flags;
         sqe.user_data = self.table.void_token();
         self.voids += 1;
+        self.own_pending += 1;
     }
 
     /// Submits an operation of the ring's own (legacy buffer groups). Null: no room in the SQ.
@@ -162,6 +165,7 @@ pub const State = struct {
         sqe.* = image.*;
         sqe.user_data = self.table.token_of(flight);
         self.table.hide(flight, true);
+        self.own_pending += 1;
         flight.group = sqe.buf_index;
         flight.lends = sqe.opcode == .PROVIDE_BUFFERS;
         return sqe.user_data;
@@ -172,11 +176,12 @@ pub const State = struct {
     pub fn submit(self: *State, count: u32, deadline_ns: ?u64) Error!u32 {
         var submitted: u32 = 0;
         while (true) {
-            submitted += try self.push_queue();
+            const pushed = try self.push_queue();
             const before = self.ring.sq_pending();
             const wanted = if (self.queue_length > 0) 0 else self.still_wanted(count);
             const result = self.enter(wanted, deadline_ns);
             const progress = before != self.ring.sq_pending();
+            submitted += if (self.ring.is_sqpoll()) pushed else self.users_own(before - self.ring.sq_pending());
             try self.check_signals();
             if (result < 0) {
                 const errno = kernel.errno_of(result);
@@ -187,6 +192,13 @@ pub const State = struct {
             if (self.ring.is_sqpoll() or !progress) return submitted;
             if (self.queue_length == 0 and self.ring.sq_pending() == 0) return submitted;
         }
+    }
+
+    /// How many of the SQEs that the kernel took were the caller's, not the ring's own.
+    fn users_own(self: *State, taken: u32) u32 {
+        const own = @min(taken, self.own_pending);
+        self.own_pending -= own;
+        return taken - own;
     }
 
     /// Waits until `count` visible completions are there. False: the deadline passed first.

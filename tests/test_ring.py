@@ -1,0 +1,574 @@
+"""The raw ring: set-up, submission, waiting, ownership, closing (FAULTS' rows A and B)."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import random
+import select
+import signal
+import socket
+import struct
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from raw import collect, need, open_ring, prepared, result
+
+import pyuring
+from pyuring import Batch, Op, Ring, SetupFlags, SqeFlags
+
+DEFER = SetupFlags.SINGLE_ISSUER | SetupFlags.DEFER_TASKRUN
+MATRIX = [
+    SetupFlags(0),
+    SetupFlags.COOP_TASKRUN,
+    SetupFlags.COOP_TASKRUN | SetupFlags.TASKRUN_FLAG,
+    DEFER,
+    SetupFlags.NO_SQARRAY,
+    SetupFlags.SQPOLL,
+    SetupFlags.SQE128 | SetupFlags.CQE32,
+]
+
+
+@pytest.fixture
+def ring() -> Iterator[Ring]:
+    with open_ring() as ring:
+        yield ring
+
+
+@pytest.fixture(params=MATRIX, ids=repr)
+def any_ring(request: pytest.FixtureRequest) -> Iterator[Ring]:
+    try:
+        ring = open_ring(8, flags=request.param)
+    except ValueError as error:
+        pytest.skip(str(error))
+    with ring:
+        yield ring
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reader, writer = os.pipe()
+    yield reader, writer
+    os.close(reader)
+    os.close(writer)
+
+
+def test_set_up_reports_what_the_kernel_made() -> None:
+    with open_ring(100, cq_entries=1000, flags=SetupFlags.CLAMP) as ring:
+        assert (ring.sq_entries, ring.cq_entries) == (128, 1024)
+        assert SetupFlags.CLAMP in ring.flags
+        assert pyuring.Features.NODROP in ring.features
+        assert not os.get_inheritable(ring.fileno())
+        assert Op.NOP in ring.operations()
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        ({"flags": SetupFlags.DEFER_TASKRUN}, "needs SINGLE_ISSUER"),
+        ({"flags": SetupFlags.SQPOLL | SetupFlags.COOP_TASKRUN}, "excludes COOP_TASKRUN"),
+        ({"flags": SetupFlags.SQPOLL | DEFER}, "excludes DEFER_TASKRUN"),
+        ({"flags": SetupFlags.TASKRUN_FLAG}, "needs COOP_TASKRUN"),
+        ({"flags": SetupFlags.HYBRID_IOPOLL}, "needs IOPOLL"),
+        ({"flags": SetupFlags.NO_MMAP}, "not supported"),
+        ({"flags": SetupFlags.CQE_MIXED}, "not supported"),
+        ({"flags": SetupFlags.CQSIZE}, "needs cq_entries"),
+        ({"flags": SetupFlags.ATTACH_WQ}, "needs attach"),
+        ({"sq_thread_cpu": 0}, "needs SQPOLL"),
+        ({"cq_entries": 4}, "at least entries"),
+    ],
+)
+def test_f13_an_impossible_combination_names_its_rule(options: dict[str, Any], rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        Ring(8, **options)
+    with pytest.raises(ValueError, match="entries"):
+        Ring(0)
+
+
+def test_f16_no_memory_names_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ring, "_setup", lambda *_: -errno.ENOMEM)
+    monkeypatch.setattr(Ring, "closed", True)
+    with pytest.raises(pyuring.RingUnavailableError, match="RLIMIT_MEMLOCK") as caught:
+        Ring(8)
+    assert caught.value.errno == errno.ENOMEM
+    assert "ulimit -l" in caught.value.remedy
+
+
+def test_attached_rings_and_polling_threads() -> None:
+    with (
+        open_ring(8, flags=SetupFlags.SQPOLL, sq_thread_idle=0.01, sq_thread_cpu=0) as one,
+        Ring(8, attach=one, flags=SetupFlags.SQPOLL) as other,
+    ):
+        assert result(other, "nop") == 0
+
+
+def test_operations_complete_under_every_set_up(any_ring: Ring) -> None:
+    done = []
+    for number in range(50):
+        sqe = any_ring.get_sqe()
+        while sqe is None:  # SQPOLL's thread takes them in its own time
+            any_ring.submit_and_wait(1)
+            done += [c.user_data for c in any_ring.completions()]
+            sqe = any_ring.get_sqe()
+        sqe.prep_nop()
+        sqe.user_data = number
+    any_ring.submit()
+    while len(done) < 50:
+        any_ring.submit_and_wait(1)
+        done += [c.user_data for c in any_ring.completions()]
+    assert sorted(done) == list(range(50))
+    assert (any_ring.in_flight, any_ring.sq_pending) == (0, 0)
+
+
+def test_f1_a_refused_sqe_does_not_stop_the_batch(ring: Ring) -> None:
+    for number in range(5):
+        sqe = prepared(ring, "nop", user_data=number)
+        if number == 2:
+            sqe.personality = 4242  # nobody's credentials: refused when it is prepared
+    ring.submit()
+    assert ring.sq_pending == 0
+    seen = {c.user_data: c.res for c in collect(ring, 5)}
+    assert seen == {0: 0, 1: 0, 2: -errno.EINVAL, 3: 0, 4: 0}
+
+
+def test_f2_a_full_queue_says_so_and_takes_more_after_a_submit() -> None:
+    with open_ring(4, cq_entries=64) as ring:
+        for _ in range(3):
+            for number in range(4):
+                prepared(ring, "nop", user_data=number)
+            assert ring.get_sqe() is None
+            assert ring.submit() == 4
+        assert len(ring.reap()) == 12
+
+
+def test_f3_f4_a_polling_thread_runs_whole_sqes_and_is_woken() -> None:
+    with open_ring(8, flags=SetupFlags.SQPOLL, sq_thread_idle=0.001, cq_entries=64) as ring:
+        for number in range(2000):
+            prepared(ring, "nop", user_data=number)
+            if number % 500 == 0:
+                while not ring.sq_flags & 1:  # until the thread asks to be woken
+                    select.select([], [], [], 0.001)
+            ring.submit_and_wait(1)
+            assert [c.user_data for c in ring.completions()] == [number]
+        ring.wakeup_sqpoll()
+
+
+@pytest.mark.parametrize("method", ["peek", "pop", "reap", "completions"])
+def test_f5_deferred_work_is_seen_by_every_way_of_reaping(method: str) -> None:
+    one, other = socket.socketpair()
+    with one, other, open_ring(8, flags=DEFER) as ring:
+        prepared(ring, "recv", one, bytearray(1), user_data=1)
+        ring.submit()
+        other.send(b"x")
+        deadline = time.monotonic() + 10
+        seen: Any = None
+        while not seen and time.monotonic() < deadline:
+            found = getattr(ring, method)()
+            seen = list(found) if method == "completions" else found
+        assert seen
+
+
+def test_f6_an_overflowing_queue_loses_nothing() -> None:
+    with open_ring(4, cq_entries=4) as ring:
+        for number in range(0, 64, 4):
+            for part in range(4):
+                prepared(ring, "nop", user_data=number + part)
+            ring.submit()
+        assert ring.sq_flags & 2
+        assert [c.user_data for c in ring.completions()] == list(range(64))
+        assert ring.overflow_flushes > 0
+        assert ring.cq_dropped == 0
+
+
+def test_f8_f48_signals_are_handled_during_a_wait(ring: Ring) -> None:
+    count = 0
+
+    def tick(*_: object) -> None:
+        nonlocal count
+        count += 1
+
+    before = signal.signal(signal.SIGALRM, tick)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        prepared(ring, "timeout", 0.1, user_data=1)
+        assert ring.submit_and_wait(1) == 1
+        assert ring.wait_cqe().user_data == 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert count > 10
+
+
+def test_f48_a_handler_that_raises_ends_the_wait_and_the_ring_works_on(ring: Ring) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Stop
+
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        with pytest.raises(Stop):
+            ring.wait_cqe()
+        prepared(ring, "timeout", 60, user_data=1)
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        with pytest.raises(Stop):
+            ring.submit_and_wait(1)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert ring.in_flight == 1
+    prepared(ring, "timeout_remove", 1, user_data=2)
+    ring.submit()
+    assert {c.user_data for c in collect(ring, 2)} == {1, 2}
+
+
+def test_waits_end_in_time(ring: Ring) -> None:
+    assert ring.submit_and_wait_timeout(0.001) == 0
+    prepared(ring, "timeout", 60)
+    assert ring.submit_and_wait_timeout(0.001, 1) == 1
+    with pytest.raises(TimeoutError):
+        ring.wait_cqe(0.001)
+    with pytest.raises(ValueError, match="larger than the completion queue"):
+        ring.submit_and_wait(ring.cq_entries + 1)
+
+
+def test_f47_other_threads_run_during_a_wait(ring: Ring) -> None:
+    counted, stop = 0, threading.Event()
+
+    def count() -> None:
+        nonlocal counted
+        while not stop.is_set():
+            counted += 1
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    before = counted
+    with pytest.raises(TimeoutError):
+        ring.wait_cqe(0.1)
+    after = counted
+    stop.set()
+    thread.join()
+    assert after - before > 100
+
+
+def in_thread(function: Callable[[], object]) -> Exception | None:
+    caught: list[Exception] = []
+
+    def run() -> None:
+        try:
+            function()
+        except Exception as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return caught[0] if caught else None
+
+
+def test_f9_a_ring_belongs_to_one_thread(ring: Ring) -> None:
+    for method in ("get_sqe", "submit", "submit_and_wait", "peek", "reap", "close", "enable"):
+        assert isinstance(in_thread(getattr(ring, method)), pyuring.WrongThreadError), method
+    assert isinstance(in_thread(ring.unregister_files), pyuring.WrongThreadError)
+    assert in_thread(lambda: ring.in_flight) is None
+    assert result(ring, "nop") == 0
+
+
+def test_f9_a_disabled_ring_belongs_to_the_thread_that_enables_it() -> None:
+    with open_ring(8, flags=SetupFlags.R_DISABLED | SetupFlags.SINGLE_ISSUER) as ring:
+        prepared(ring, "nop")
+        with pytest.raises(OSError, match="io_uring_enter"):
+            ring.submit()
+        ring.enable()
+        assert ring.submit_and_wait(1) == 1
+        assert isinstance(in_thread(ring.submit), pyuring.WrongThreadError)
+
+
+@pytest.mark.parametrize("flags", [0, SetupFlags.NO_SQARRAY], ids=repr)
+def test_f10_a_stale_sqe_is_never_run_again(flags: int, rng: random.Random) -> None:
+    try:
+        ring = open_ring(4, flags=flags)
+    except ValueError as error:
+        pytest.skip(str(error))
+    with ring:
+        reader, writer = os.pipe()
+        for round_number in range(500):
+            names = [rng.choice(["nop", "poll_add", "write"]) for _ in range(rng.randint(1, 4))]
+            for place, name in enumerate(names):
+                arguments = {"nop": (), "poll_add": (writer, 4), "write": (writer, b"x")}[name]
+                prepared(ring, name, *arguments, user_data=round_number * 4 + place)
+            ring.submit_and_wait(len(names))
+            done = {c.user_data for c in ring.completions()}
+            assert done == {round_number * 4 + place for place in range(len(names))}
+            os.read(reader, 99) if "write" in names else None
+        os.close(reader)
+        os.close(writer)
+
+
+CHILD = """
+import os, signal, sys, pyuring
+ring = pyuring.Ring(8)
+reader, writer = os.pipe()
+sqe = ring.get_sqe(); sqe.prep_read(reader, memory := bytearray(5)); sqe.user_data = 7
+ring.submit()
+child = os.fork()
+if child == 0:
+    try:
+        ring.submit()
+    except pyuring.ForkedError:
+        with pyuring.Ring(8) as own:
+            own.get_sqe().prep_nop()
+            assert own.submit_and_wait(1) == 1
+        {end}
+    os._exit(1)
+_, status = os.waitpid(child, 0)
+assert os.waitstatus_to_exitcode(status) == 0, status
+os.write(writer, b"hello")
+assert ring.wait_cqe(5).user_data == 7 and memory == b"hello"
+ring.close()
+print("done")
+"""
+
+
+@pytest.mark.parametrize("end", ["os._exit(0)", "ring.close(); os._exit(0)", "sys.exit(0)"])
+def test_f20_a_forked_child_leaves_its_parents_ring_alone(run_python: Any, end: str) -> None:
+    with open_ring():
+        pass
+    process = run_python(CHILD.format(end=end))
+    assert process.stdout.split()[-1:] == ["done"], process.stderr
+
+
+def test_a_closed_ring_says_so() -> None:
+    ring = open_ring()
+    sqe = ring.get_sqe()
+    assert sqe is not None
+    ring.close()
+    ring.close()
+    assert ring.closed
+    assert repr(ring) == "<Ring closed>"
+    for use in (ring.submit, ring.get_sqe, ring.wait_cqe, ring.fileno, lambda: ring.in_flight):
+        with pytest.raises(pyuring.RingClosedError):
+            use()
+    with pytest.raises(pyuring.SqeStateError):
+        sqe.prep_nop()
+
+
+def test_a_submitted_sqe_is_spent(ring: Ring) -> None:
+    sqe = prepared(ring, "nop")
+    ring.submit()
+    with pytest.raises(pyuring.SqeStateError):
+        sqe.prep_nop()
+    with pytest.raises(pyuring.SqeStateError):
+        sqe.user_data = 1
+
+
+def test_an_sqe_whose_arguments_raised_is_left_out(ring: Ring) -> None:
+    sqe = ring.get_sqe()
+    assert sqe is not None
+    with pytest.raises(TypeError):
+        sqe.prep_read("x", 1)  # type: ignore[arg-type]
+    prepared(ring, "nop", user_data=5)
+    assert ring.submit_and_wait(1) == 1
+    assert [c.user_data for c in ring.completions()] == [5]
+
+
+def test_wait_peek_and_advance(ring: Ring) -> None:
+    for number in range(3):
+        prepared(ring, "nop", user_data=number)
+    ring.submit_and_wait(3)
+    assert ring.wait_cqe().user_data == 0
+    peeked = ring.peek()
+    assert peeked is not None
+    assert peeked.user_data == 0
+    ring.advance_cq()
+    popped = ring.pop()
+    assert popped is not None
+    assert (popped.user_data, ring.cq_ready) == (1, 1)
+    with pytest.raises(ValueError, match="fewer"):
+        ring.advance_cq(2)
+    ring.advance_cq(1)
+    assert ring.peek() is None
+    assert ring.in_flight == 0
+
+
+def test_hidden_successes_and_shown_failures(ring: Ring) -> None:
+    for number, fd in enumerate((-1, 999999, -1)):
+        if fd < 0:
+            prepared(ring, "nop", user_data=number, flags=SqeFlags.CQE_SKIP_SUCCESS)
+        else:
+            prepared(ring, "fsync", fd, user_data=number, flags=SqeFlags.CQE_SKIP_SUCCESS)
+    prepared(ring, "nop", user_data=9)
+    ring.submit_and_wait(2)
+    assert sorted((c.user_data, c.res) for c in ring.completions()) == [(1, -errno.EBADF), (9, 0)]
+    assert ring.in_flight == 0
+
+
+def test_batches_are_submitted_again_and_again(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 16
+    (tmp_path / "file").write_bytes(data)
+    with open_ring(4, cq_entries=64) as ring, (tmp_path / "file").open("rb") as file:
+        batch, buffers = Batch(8), [bytearray(16) for _ in range(8)]
+        for number, buffer in enumerate(buffers):
+            batch[number].prep_read(file, buffer, 0)
+            batch[number].user_data = -number
+        for start in range(0, 1024, 128):
+            for number in range(8):
+                batch[number].offset = start + number * 16
+            assert ring.submit_batch(batch, 8) == 8
+            assert {c.user_data for c in ring.reap()} == {-number for number in range(8)}
+            assert b"".join(buffers) == data[start : start + 128]
+        with pytest.raises(BufferError):
+            buffers[0].append(1)
+        del batch
+        buffers[0].append(1)
+    with pytest.raises(ValueError, match="32768"):
+        Batch(0)
+
+
+def test_registrations(ring: Ring, tmp_path: Path) -> None:
+    ring.register_ring_fd()
+    assert result(ring, "nop") == 0
+    ring.unregister_ring_fd()
+    wake = os.eventfd(0) if hasattr(os, "eventfd") else os.open("/dev/null", os.O_RDONLY)
+    if hasattr(os, "eventfd"):
+        ring.register_eventfd(wake)
+        assert result(ring, "nop") == 0
+        assert os.eventfd_read(wake) == 1
+        ring.unregister_eventfd()
+    os.close(wake)
+    personality = ring.register_personality()
+    assert result(ring, "nop", personality=personality) == 0
+    ring.unregister_personality(personality)
+    assert len(ring.limit_workers()) == 2
+    with pytest.raises(OSError, match="unregistering files"):
+        ring.unregister_files()
+
+
+def test_wide_entries() -> None:
+    with open_ring(8, flags=SetupFlags.SQE128 | SetupFlags.CQE32) as ring:
+        need(ring, Op.URING_CMD)
+        sqe = prepared(ring, "uring_cmd", 0, ring)
+        sqe.set_command(bytes(80))
+        prepared(ring, "nop", user_data=3)
+        ring.submit_and_wait(2)
+        assert [(c.user_data, c.extra) for c in ring.reap()] == [(0, (0, 0)), (3, (0, 0))]
+
+
+def test_f50_a_forgotten_ring_warns_and_closes() -> None:
+    ring = open_ring()
+    fd = ring.fileno()
+    memory = bytearray(5)
+    reader, writer = os.pipe()
+    prepared(ring, "read", reader, memory)
+    ring.submit()
+    rings = [ring]
+    del ring
+    with pytest.warns(ResourceWarning, match="unclosed ring"):
+        rings.clear()
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(fd)
+    memory.append(1)  # drained: the loan is over
+    os.close(reader)
+    os.close(writer)
+
+
+def test_f50_close_drains_what_is_in_flight(any_ring: Ring, pipe: tuple[int, int]) -> None:
+    memories = [bytearray(5) for _ in range(6)]
+    for memory in memories:
+        prepared(any_ring, "read", pipe[0], memory)
+    any_ring.submit()
+    prepared(any_ring, "read", pipe[0], memories[0])  # never submitted
+    any_ring.close()
+    for memory in memories:
+        memory.append(1)
+    os.write(pipe[1], b"late bytes")
+    assert {bytes(memory) for memory in memories} == {b"\0\0\0\0\0\1"}
+
+
+def test_f50_a_ring_that_dies_elsewhere_keeps_what_it_lent(pipe: tuple[int, int]) -> None:
+    memory = bytearray(5)
+    rings = [open_ring()]
+    prepared(rings[0], "read", pipe[0], memory)
+    rings[0].submit()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a recorded warning would keep the ring
+        in_thread(rings.clear)
+    with pytest.raises(BufferError):
+        memory.append(1)
+
+
+def test_f51_memory_is_held_until_the_last_completion(ring: Ring, pipe: tuple[int, int]) -> None:
+    memory = bytearray(5)
+    sqe = prepared(ring, "readv", pipe[0], [memory])
+    ring.submit()
+    del sqe
+    gc.collect()
+    with pytest.raises(BufferError):
+        memory.append(1)
+    os.write(pipe[1], b"hello")
+    ring.wait_cqe(5)
+    with pytest.raises(BufferError):
+        memory.append(1)
+    ring.advance_cq()
+    memory.append(1)
+    assert memory == b"hello\1"
+
+
+def test_f51_provided_memory_is_held_until_the_ring_closes() -> None:
+    memory = bytearray(256)
+    with open_ring() as ring:
+        assert result(ring, "provide_buffers", memory, 64, 4, 1, 0) >= 0
+        with pytest.raises(BufferError):
+            memory.append(1)
+    memory.append(1)
+
+
+def test_f52_references_are_counted(ring: Ring) -> None:
+    import sys
+
+    data, memory = 1 << 100, bytearray(8)
+    counts = sys.getrefcount(data), sys.getrefcount(memory)
+    for _ in range(2000):
+        prepared(ring, "read", 999999, memory, user_data=data)
+        prepared(ring, "cancel", data, user_data=data)
+        prepared(ring, "poll_update", data, data, 0, 2, user_data=data)
+        ring.submit_and_wait(3)
+        for cqe in ring.completions():
+            assert cqe.user_data is data
+    del cqe
+    assert (sys.getrefcount(data), sys.getrefcount(memory)) == counts
+
+
+def test_f53_every_public_call_refuses_junk(ring: Ring) -> None:
+    junk: list[Any] = [None, "x", -1, 1 << 70, 1.5, object(), [], (), Ring]
+    harmless = {"close", "get_sqe", "enable", "wait_cqe", "submit_and_wait", "limit_workers"}
+    for name in sorted(set(dir(Ring)) - harmless):
+        method = getattr(ring, name)
+        if name.startswith("_") or not callable(method):
+            continue
+        for value in junk:
+            for count in range(1, 4):
+                try:
+                    method(*[value] * count)
+                except (TypeError, ValueError, OverflowError, OSError, struct.error):
+                    pass
+    assert result(ring, "nop") == 0
+
+
+def test_foreign_and_shared_user_data(ring: Ring, rng: random.Random) -> None:
+    need(ring, Op.MSG_RING)
+    with open_ring() as sender:
+        for value in (rng.getrandbits(64) for _ in range(200)):
+            assert result(sender, "msg_ring", ring, 1, value) == 0
+            assert [c.user_data for c in ring.completions()] == [value]
+    for _ in range(5):
+        prepared(ring, "nop", user_data=77)
+    ring.submit_and_wait(5)
+    assert [c.user_data for c in ring.reap(5)] == [77] * 5
