@@ -64,7 +64,10 @@ fn setup(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Object
     provided.next = state.groups;
     state.groups = provided.share();
     self.* = .{ .provided = provided, .ring = python.incref(args[0]), .open = true };
-    if (legacy) provide(state, provided, 0, options.count) catch return null;
+    if (legacy) {
+        provided.group.available = options.count;
+        provide(state, provided, 0, options.count) catch return null;
+    }
     return python.c.PyLong_FromLong(0);
 }
 
@@ -135,13 +138,13 @@ fn view_get(exporter: *Object, buffer: *python.Buffer, flags: c_int) callconv(.c
     const provided = view.provided.?;
     const memory = provided.group.memory(view.bid) + view.start;
     const result = python.c.PyBuffer_FillInfo(buffer, exporter, memory, view.length, 0, flags);
-    if (result == 0) provided.slots[view.bid].views += 1;
+    if (result == 0) _ = @atomicRmw(u32, &provided.slots[view.bid].views, .Add, 1, .monotonic);
     return result;
 }
 
 fn view_release(exporter: *Object, _: *python.Buffer) callconv(.c) void {
     const view = python.body(View, exporter);
-    view.provided.?.slots[view.bid].views -= 1;
+    _ = @atomicRmw(u32, &view.provided.?.slots[view.bid].views, .Sub, 1, .release);
 }
 
 fn view_dealloc(exporter: *Object) callconv(.c) void {
@@ -155,7 +158,7 @@ fn check_return(provided: *Provided, bid: u16) Error!void {
         sqe_object.raise_ours("BufferNotHeldError", "the buffer is the kernel's: returned twice, or never handed out");
         return error.PythonRaised;
     }
-    if (slot.views > 0) {
+    if (@atomicLoad(u32, &slot.views, .acquire) > 0) {
         sqe_object.raise_ours("BufferInUseError", "a view of the buffer is alive: release() it first");
         return error.PythonRaised;
     }
