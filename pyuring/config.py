@@ -52,7 +52,7 @@ class EngineConfig:
     sqpoll_cpu: int | None = None
     """The CPU of the submission thread; None leaves it to the scheduler. Tier OPTIONAL only."""
 
-    buffer_count: int = 256
+    buffer_count: int = 128
     """Receive buffers that all connections of a worker share. A power of two."""
 
     buffer_size: int = 16 * KIB

@@ -24,6 +24,7 @@ __all__ = ["start_first", "start_next"]
 
 _NO_CPU = 0xFFFF_FFFF  # worker_config.zig: let the kernel choose
 _FEWEST_ENTRIES = 64
+_LARGEST_BLOCK = 16 << 20
 
 MakeWorker = Callable[[int, "dict[str, int]"], "Worker"]
 
@@ -35,6 +36,8 @@ def start_first(config: EngineConfig, make: MakeWorker) -> tuple[Worker, Ladder]
     where even small rings find no memory (F16).
     """
 
+    _keep_heaps()
+
     def attempt(strategy: TierStrategy) -> Worker:
         return _start_smaller(make, 0, _settings(config, strategy))
 
@@ -42,6 +45,18 @@ def start_first(config: EngineConfig, make: MakeWorker) -> tuple[Worker, Ladder]
     wants_sqpoll = asked is Tier.OPTIONAL or getattr(asked, "tier", None) is Tier.OPTIONAL
     worker, _, ladder = descend(probe(sqpoll=wants_sqpoll), asked, attempt)
     return worker, ladder
+
+
+def _keep_heaps() -> None:
+    """Let glibc keep freed memory from one turn to the next, once a process.
+
+    A turn makes dozens of bytes objects and frees them together. While glibc's trim threshold is
+    at its first 128 KiB, every turn of 16 KiB messages gives the pages back and faults them in
+    again, a third of its time. glibc doubles the threshold past the largest block it has mapped
+    and freed (mallopt(3), M_MMAP_THRESHOLD), so one such block, never touched, is all it takes;
+    settings made through the environment stay in force.
+    """
+    bytearray(_LARGEST_BLOCK)
 
 
 def start_next(first: Worker, index: int, make: MakeWorker) -> Worker:
