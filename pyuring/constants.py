@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from enum import IntEnum, IntFlag
 
-__all__ = ["CqeFlags", "Features", "Op", "SetupFlags", "SqeFlags"]
+__all__ = [
+    "FILE_INDEX_ALLOC",
+    "NOTIF_USAGE_ZC_COPIED",
+    "AcceptFlags",
+    "CancelFlags",
+    "CqeFlags",
+    "Features",
+    "Op",
+    "PollFlags",
+    "RecvSendFlags",
+    "SetupFlags",
+    "SqeFlags",
+    "TimeoutFlags",
+]
 
 _OPS = """NOP READV WRITEV FSYNC READ_FIXED WRITE_FIXED POLL_ADD POLL_REMOVE SYNC_FILE_RANGE SENDMSG
 RECVMSG TIMEOUT TIMEOUT_REMOVE ACCEPT ASYNC_CANCEL LINK_TIMEOUT CONNECT FALLOCATE OPENAT CLOSE

@@ -37,7 +37,6 @@ __all__ = [
     "RingUnavailableError",
     "SqeStateError",
     "WrongThreadError",
-    "unavailable",
 ]
 
 

@@ -245,7 +245,7 @@ fn detach(state: *ring_state.State, provided: *Provided) Error!void {
         }
         _ = try state.submit(0, null);
     } else provided.group.unregister(&state.ring);
-    state.retire(provided);
+    @import("ring_closing.zig").retire(state, provided);
 }
 
 fn available_count(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {

@@ -223,8 +223,7 @@ pub const Ring = struct {
             if (self.sq_flags() & linux.IORING_SQ_NEED_WAKEUP != 0) flags |= linux.IORING_ENTER_SQ_WAKEUP;
         }
         if (wait_count > 0 or self.needs_getevents()) flags |= linux.IORING_ENTER_GETEVENTS;
-        if (self.is_sqpoll() and flags & ~self.enter_flags == 0) return @intCast(to_submit);
-        if (to_submit == 0 and flags & ~self.enter_flags == 0) return 0;
+        if (flags == self.enter_flags and (self.is_sqpoll() or to_submit == 0)) return @intCast(to_submit);
 
         if (timeout_ns != null and wait_count > 0 and self.features & linux.IORING_FEAT_EXT_ARG != 0) {
             const time = timespec_of(timeout_ns.?);
@@ -307,22 +306,15 @@ pub const Ring = struct {
     /// there were such (F6); the caller reaps again.
     pub fn flush_overflow(self: *Ring) bool {
         if (self.sq_flags() & linux.IORING_SQ_CQ_OVERFLOW == 0) return false;
-        self.overflow_flushes += 1;
-        _ = kernel.enter(self.enter_fd, 0, 0, self.enter_flags | linux.IORING_ENTER_GETEVENTS, null, linux.NSIG / 8);
+        _ = self.run_task_work();
         return true;
     }
 
-    /// Lets the kernel post what it holds back, without waiting: deferred task work (F5), and
-    /// completions that did not fit into the CQ (F6). Returns >= 0 or -errno.
+    /// Lets the kernel post what it holds back, without waiting: deferred work (F5), overflow (F6).
     pub fn run_task_work(self: *Ring) i32 {
         if (!self.needs_getevents()) return 0;
         if (self.sq_flags() & linux.IORING_SQ_CQ_OVERFLOW != 0) self.overflow_flushes += 1;
         return kernel.enter(self.enter_fd, 0, 0, self.enter_flags | linux.IORING_ENTER_GETEVENTS, null, linux.NSIG / 8);
-    }
-
-    /// Completions that the kernel had to drop: none since IORING_FEAT_NODROP (5.5).
-    pub fn cq_dropped(self: *const Ring) u32 {
-        return @atomicLoad(u32, self.cq.overflow, .monotonic);
     }
 
     pub fn wakeup_sqpoll(self: *Ring) i32 {

@@ -9,6 +9,7 @@ const arguments = @import("arguments.zig");
 const fork_marker = @import("fork_marker.zig");
 const ring_module = @import("ring.zig");
 const ring_state = @import("ring_state.zig");
+const closing = @import("ring_closing.zig");
 const sqe_object = @import("sqe_object.zig");
 const cqe_object = @import("cqe_object.zig");
 const batch_object = @import("batch_object.zig");
@@ -268,8 +269,8 @@ fn close(object: *Object, argument: *Object) callconv(.c) ?*Object {
         return python.c.PyLong_FromLong(0);
     }
     _ = checked(object) orelse return null;
-    state.drop_queue();
-    const left = state.drain(kernel.monotonic_ns() +| grace);
+    closing.drop_queue(state);
+    const left = closing.drain(state, kernel.monotonic_ns() +| grace);
     if (!state.open) return python.c.PyLong_FromLong(0); // closed by what a release ran
     finish(state, left);
     return python.c.PyLong_FromLong(@intCast(left));
@@ -281,7 +282,7 @@ fn finish(state: *State, left: u32) void {
     python.c.PyMem_Free(@ptrCast(state.queue));
     // What is in flight now may still be written to: its memory stays lent for ever (F50).
     if (left == 0) {
-        state.release_loans();
+        closing.release_loans(state);
         state.table.deinit();
     }
 }
@@ -298,9 +299,9 @@ fn dealloc(object: *Object) callconv(.c) void {
         if (!fork_marker.is_here(state.epoch)) {
             abandon(state);
         } else {
-            state.drop_queue();
+            closing.drop_queue(state);
             const mine = state.owner == python.c.PyThread_get_thread_ident();
-            const left = if (mine) state.drain(kernel.monotonic_ns() + std.time.ns_per_s) else state.table.live;
+            const left = if (mine) closing.drain(state, kernel.monotonic_ns() + std.time.ns_per_s) else state.table.live;
             finish(state, left);
         }
     }

@@ -240,7 +240,7 @@ pub const State = struct {
     }
 
     /// One system call, without the interpreter lock (F47).
-    fn enter(self: *State, wait_count: u32, deadline_ns: ?u64) i32 {
+    pub fn enter(self: *State, wait_count: u32, deadline_ns: ?u64) i32 {
         var timeout: ?u64 = null;
         if (deadline_ns) |deadline| timeout = deadline -| kernel.monotonic_ns();
         const saved = python.c.PyEval_SaveThread();
@@ -354,75 +354,6 @@ pub const State = struct {
             if (!group.retired and group.group.group_id == id) return group;
         }
         return null;
-    }
-
-    /// Forgets a group that the kernel has forgotten. Its memory stays mapped while an operation
-    /// that may have picked from it is in flight: then until the ring closes (F50).
-    pub fn retire(self: *State, provided: *Provided) void {
-        var place = &self.groups;
-        while (place.*) |group| : (place = &group.next) {
-            if (group != provided) continue;
-            if (self.table.live > 0) {
-                group.retired = true;
-            } else {
-                place.* = group.next;
-                group.release();
-            }
-            return;
-        }
-    }
-
-    /// Gives up what only the kernel's side needed; no operation is in flight.
-    pub fn release_loans(self: *State) void {
-        while (self.groups) |group| {
-            self.groups = group.next;
-            group.release();
-        }
-        while (self.lent) |lent| {
-            self.lent = lent.next;
-            lent.pins.release();
-            python.c.PyMem_Free(lent);
-        }
-    }
-
-    pub fn drop_queue(self: *State) void {
-        while (self.queue_length > 0) {
-            const object = self.queue[self.queue_head].?;
-            self.queue_head = (self.queue_head + 1) & self.ring.sq.mask;
-            self.queue_length -= 1;
-            sqe_object.body(object).state = .spent;
-            sqe_object.body(object).drop();
-            python.decref(object);
-        }
-    }
-
-    /// Cancels everything and consumes completions until nothing is in flight or `deadline_ns`
-    /// has passed. Returns what is in flight then.
-    pub fn drain(self: *State, deadline_ns: u64) u32 {
-        var round: u32 = 0;
-        while (self.table.live > 0) : (round += 1) {
-            if (round == 0) {
-                self.cancel_one(0, linux.IORING_ASYNC_CANCEL_ANY | linux.IORING_ASYNC_CANCEL_ALL);
-            } else self.cancel_each();
-            const now = kernel.monotonic_ns();
-            const slice = @min(now + 50 * std.time.ns_per_ms, deadline_ns);
-            _ = self.enter(1, slice);
-            while (true) {
-                if (self.ring.cq_ready() == 0) _ = self.ring.run_task_work();
-                if (self.ring.cq_ready() == 0) break;
-                self.consume();
-            }
-            if (now >= deadline_ns) break;
-        }
-        return self.table.live;
-    }
-
-    // Kernels before 5.19 know no ANY; and an operation may have started since.
-    fn cancel_each(self: *State) void {
-        for (self.table.flights[0..self.table.capacity]) |*flight| {
-            if (self.ring.sq_space_left() == 0) return;
-            if (flight.live) self.cancel_one(self.table.token_of(flight), 0);
-        }
     }
 };
 

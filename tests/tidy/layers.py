@@ -31,7 +31,7 @@ PYTHON_LAYERS: Layers = (
     ("capability", "buffers"),
     ("ring",),
     ("_native",),
-    ("addresses", "constants", "errors", "reasons"),
+    ("addresses", "constants", "errors", "messages", "reasons"),
 )
 
 ZIG_LAYERS: Layers = (
@@ -39,10 +39,12 @@ ZIG_LAYERS: Layers = (
     ("abi",),
     ("python_worker",),
     ("ring_types",),
-    ("*_object", "protocol_handler", "ring_fields", "sqe_fields"),
+    ("*_object", "protocol_handler", "ring_fields"),
+    ("ring_closing",),
     ("ring_state",),
+    ("sqe_object", "sqe_fields", "cqe_object", "batch_object"),
     ("flights", "provided", "arguments"),
-    ("pins",),
+    ("pins", "guard"),
     ("python_errors",),
     ("python",),
     ("http1",),
