@@ -22,10 +22,13 @@ pub fn is_here(wanted: u64) bool {
 
 var without_page: u64 = 0;
 
+/// Two threads may come here at once: the first page wins, for all numbers are compared there.
 fn map() *u64 {
+    var place: *u64 = &without_page; // no memory: forks go unnoticed, and everything else fails soon
     if (kernel.map_anonymous(std.heap.page_size_min)) |memory| {
         _ = linux.madvise(memory.ptr, memory.len, linux.MADV.WIPEONFORK);
-        page = @ptrCast(memory.ptr);
-    } else page = &without_page; // no memory: forks go unnoticed, and everything else fails soon
-    return page.?;
+        place = @ptrCast(memory.ptr);
+    }
+    const first = @cmpxchgStrong(?*u64, &page, null, place, .acq_rel, .acquire) orelse return place;
+    return first.?; // another thread's; ours stays mapped, a page once in a life
 }

@@ -12,6 +12,7 @@ const assert = std.debug.assert;
 const Slot = struct {
     /// The application has the buffer; it goes back by return_buffer.
     held: bool = false,
+    /// Atomic: a view may be released, or die, in any thread.
     views: u32 = 0,
     /// Incremental: bytes of the buffer that completions have reported.
     offset: u32 = 0,

@@ -12,6 +12,7 @@ const closing = @import("closing.zig");
 const send = @import("send.zig");
 const protocol_handler = @import("protocol_handler.zig");
 const Connection = @import("connection.zig").Connection;
+const Guard = @import("guard.zig").Guard;
 const PythonWorker = protocol_handler.PythonWorker;
 const ProtocolHandler = protocol_handler.ProtocolHandler;
 const Shape = protocol_handler.Shape;
@@ -36,6 +37,9 @@ pub const Body = extern struct {
     closing: bool,
     /// connection_lost was called, or is about to be.
     closed: bool,
+    /// For `connection`, `protocol` and `extra`: to change them, and to look at them elsewhere
+    /// than on the worker's thread.
+    guard: Guard,
 
     pub fn set_failure(self: *Body, failure: ?*Object) void {
         if (self.failure) |old| python.decref(old);
@@ -49,6 +53,8 @@ pub const Body = extern struct {
 
     /// Cuts the object off from its connection; the protocol's reference is the caller's now.
     pub fn detach(self: *Body) *Object {
+        self.guard.lock();
+        defer self.guard.unlock();
         self.worker = null;
         self.connection = null;
         self.closing = true;
@@ -86,6 +92,7 @@ pub fn create(
         .shape = shape,
         .closing = false,
         .closed = false,
+        .guard = .{},
     };
     return object;
 }
@@ -181,6 +188,14 @@ fn at_home(self: *const Body, away: *bool) ?*Connection {
     return if (away.*) null else self.connection;
 }
 
+/// What `read` says of the live connection, on any thread; `otherwise` once it is gone.
+fn ask(object: *Object, comptime T: type, read: fn (*const Connection) T, otherwise: T) T {
+    const self = body(object);
+    self.guard.lock();
+    defer self.guard.unlock();
+    return read(self.connection orelse return otherwise);
+}
+
 /// Has the worker call `self.name(argument)` on its own thread.
 fn pass_on(object: *Object, name: [*:0]const u8, argument: ?*Object) ?*Object {
     const method = c.PyObject_GetAttrString(object, name) orelse return null;
@@ -273,10 +288,13 @@ fn abort(object: *Object) ?*Object {
     return python.return_none();
 }
 
+fn is_open(connection: *const Connection) bool {
+    return connection.phase == .open;
+}
+
 fn is_closing(object: *Object) ?*Object {
-    const self = body(object);
-    const open = if (self.connection) |connection| connection.phase == .open else false;
-    return c.PyBool_FromLong(@intFromBool(self.closing or !open));
+    const open = ask(object, bool, is_open, false);
+    return c.PyBool_FromLong(@intFromBool(body(object).closing or !open));
 }
 
 fn pause_reading(object: *Object) ?*Object {
@@ -296,30 +314,36 @@ fn set_paused(object: *Object, name: [*:0]const u8, paused: bool) ?*Object {
     return python.return_none();
 }
 
+fn wants_data(connection: *const Connection) bool {
+    return connection.phase == .open and !connection.flags.paused;
+}
+
 fn is_reading(object: *Object) ?*Object {
-    const connection = body(object).connection orelse return c.PyBool_FromLong(0);
-    return c.PyBool_FromLong(@intFromBool(connection.phase == .open and !connection.flags.paused));
+    return c.PyBool_FromLong(@intFromBool(ask(object, bool, wants_data, false)));
+}
+
+fn queued(connection: *const Connection) u64 {
+    return connection.queued_bytes;
 }
 
 fn get_size(object: *Object) ?*Object {
-    const queued = if (body(object).connection) |connection| connection.queued_bytes else 0;
-    return c.PyLong_FromUnsignedLongLong(queued);
+    return c.PyLong_FromUnsignedLongLong(ask(object, u64, queued, 0));
+}
+
+fn limits(connection: *const Connection) [2]u64 {
+    return .{ connection.write_low, connection.write_high };
 }
 
 fn get_limits(object: *Object) ?*Object {
-    const connection = body(object).connection;
     const pair = c.PyTuple_New(2) orelse return null;
-    const low = c.PyLong_FromUnsignedLongLong(if (connection) |x| x.write_low else 0);
-    const high = c.PyLong_FromUnsignedLongLong(if (connection) |x| x.write_high else 0);
-    if (low != null and high != null) {
-        _ = c.PyTuple_SetItem(pair, 0, low.?);
-        _ = c.PyTuple_SetItem(pair, 1, high.?);
-        return pair;
+    for (ask(object, [2]u64, limits, .{ 0, 0 }), 0..) |value, index| {
+        const number = c.PyLong_FromUnsignedLongLong(value) orelse {
+            python.decref(pair);
+            return null;
+        };
+        _ = c.PyTuple_SetItem(pair, @intCast(index), number);
     }
-    if (low) |x| python.decref(x);
-    if (high) |x| python.decref(x);
-    python.decref(pair);
-    return null;
+    return pair;
 }
 
 /// (low, high), checked by Transport.set_write_buffer_limits.
@@ -340,7 +364,7 @@ fn set_limits(object: *Object, pair: *Object) ?*Object {
 }
 
 fn get_protocol(object: *Object) ?*Object {
-    return python.incref(body(object).protocol orelse python.none);
+    return body(object).guard.show(&body(object).protocol);
 }
 
 fn set_protocol(object: *Object, protocol: *Object) ?*Object {
@@ -348,26 +372,25 @@ fn set_protocol(object: *Object, protocol: *Object) ?*Object {
     const self = body(object);
     _ = at_home(self, &away) orelse
         return if (away) pass_on(object, "set_protocol", protocol) else python.return_none();
-    const shape = self.worker.?.handler.shape_of(protocol) orelse return null;
-    const old = self.protocol.?;
-    self.protocol = python.incref(protocol);
-    self.shape = shape;
-    python.decref(old);
+    self.shape = self.worker.?.handler.shape_of(protocol) orelse return null;
+    self.guard.swap(&self.protocol, python.incref(protocol));
     return python.return_none();
 }
 
+fn descriptor(connection: *const Connection) i32 {
+    return connection.fd;
+}
+
 fn fileno(object: *Object) ?*Object {
-    return c.PyLong_FromLong(if (body(object).connection) |connection| connection.fd else -1);
+    return c.PyLong_FromLong(ask(object, i32, descriptor, -1));
 }
 
 fn get_extra(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
-    return python.incref(body(object).extra orelse python.none);
+    return body(object).guard.show(&body(object).extra);
 }
 
 fn set_extra(object: *Object, value: ?*Object, _: ?*anyopaque) callconv(.c) c_int {
-    const old = body(object).extra;
-    body(object).extra = if (value) |given| python.incref(given) else null;
-    if (old) |held| python.decref(held);
+    body(object).guard.swap(&body(object).extra, if (value) |given| python.incref(given) else null);
     return 0;
 }
 
