@@ -51,7 +51,7 @@ fn get_user_data(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
 
 fn set_user_data(object: *Object, value: ?*Object, _: ?*anyopaque) callconv(.c) c_int {
     const self = usable(object, value) orelse return -1;
-    _ = arguments.keep_number(value.?, &self.user_data) catch return -1;
+    self.key = arguments.keep_number(value.?, &self.user_data) catch return -1;
     return 0;
 }
 

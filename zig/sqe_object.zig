@@ -29,6 +29,8 @@ pub const Body = struct {
     collected: arguments.Collected,
     /// The caller's user_data; null stands for 0.
     user_data: ?*Object,
+    /// user_data modulo 2^64.
+    key: u64,
     state: State,
     prepared: bool,
 
