@@ -14,9 +14,8 @@ const assert = std.debug.assert;
 const none: u32 = std.math.maxInt(u32);
 const max_slots = 1 << 24;
 
-pub const Flight = struct {
-    generation: u24 = 0,
-    live: bool = false,
+/// What is unusual about an operation; all false for most.
+pub const Traits = packed struct(u8) {
     /// An operation of the ring's own: its completions are not shown.
     internal: bool = false,
     /// CQE_SKIP_SUCCESS, carried out here: the kernel would not say when memory comes back.
@@ -25,6 +24,14 @@ pub const Flight = struct {
     lends: bool = false,
     picks_buffers: bool = false,
     bundle: bool = false,
+    unused: u3 = 0,
+};
+
+/// A free flight has every field at its default besides generation and next_free.
+pub const Flight = struct {
+    generation: u24 = 0,
+    live: bool = false,
+    traits: Traits = .{},
     group: u16 = 0,
     user_data: ?*Object = null,
     /// user_data modulo 2^64, to look an operation up.
@@ -33,8 +40,7 @@ pub const Flight = struct {
     /// POLL_UPDATE: the poll that gets `new_data` when this succeeds.
     renames: u64 = 0,
     new_data: ?*Object = null,
-    /// ASYNC_CANCEL split into several: the one that is shown, and what the others found.
-    parent: u64 = 0,
+    /// ASYNC_CANCEL of ALL: how many operations the cancels of the ring's own named.
     found: i32 = 0,
     next_free: u32 = none,
     /// Submission order, for "the oldest operation with this user_data".
@@ -68,7 +74,8 @@ pub const Table = struct {
         assert(!flight.live);
         self.free = flight.next_free;
         self.sequence += 1;
-        flight.* = .{ .generation = flight.generation, .live = true, .sequence = self.sequence };
+        flight.live = true;
+        flight.sequence = self.sequence;
         self.live += 1;
         return flight;
     }
@@ -96,11 +103,17 @@ pub const Table = struct {
         flight.next_free = self.free;
         self.free = @intCast((@intFromPtr(flight) - @intFromPtr(self.flights)) / @sizeOf(Flight));
         self.live -= 1;
-        if (flight.internal or flight.hide_success) self.hiding -= 1;
+        if (flight.traits.internal or flight.traits.hide_success) self.hiding -= 1;
+        flight.traits = .{};
+        flight.user_data = null;
+        flight.pins = null;
+        flight.new_data = null;
+        flight.key = 0;
+        flight.found = 0;
     }
 
     pub fn hide(self: *Table, flight: *Flight, internal: bool) void {
-        if (internal) flight.internal = true else flight.hide_success = true;
+        if (internal) flight.traits.internal = true else flight.traits.hide_success = true;
         self.hiding += 1;
     }
 
@@ -109,7 +122,7 @@ pub const Table = struct {
         const key = python.c.PyLong_AsUnsignedLongLongMask(wanted);
         var best: ?*Flight = null;
         for (self.flights[0..self.capacity]) |*flight| {
-            if (!flight.live or flight.internal or flight.key != key or flight.sequence <= after) continue;
+            if (!flight.live or flight.traits.internal or flight.key != key or flight.sequence <= after) continue;
             if (best != null and best.?.sequence < flight.sequence) continue;
             if (same(flight.user_data, wanted, key)) best = flight;
         }

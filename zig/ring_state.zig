@@ -116,11 +116,11 @@ pub const State = struct {
             sqe.flags &= ~@as(u8, linux.IOSQE_CQE_SKIP_SUCCESS);
             self.table.hide(flight, false);
         }
-        flight.lends = sqe.opcode == .PROVIDE_BUFFERS;
+        flight.traits.lends = sqe.opcode == .PROVIDE_BUFFERS;
         flight.group = sqe.buf_index;
         if (sqe.flags & linux.IOSQE_BUFFER_SELECT != 0) {
-            flight.picks_buffers = true;
-            flight.bundle = sqe.ioprio & 1 << 4 != 0 and (sqe.opcode == .RECV or sqe.opcode == .SEND);
+            flight.traits.picks_buffers = true;
+            flight.traits.bundle = sqe.ioprio & 1 << 4 != 0 and (sqe.opcode == .RECV or sqe.opcode == .SEND);
         }
         if (source.collected.new_data) |data| {
             // The poll keeps its token; the table gives it its new name when the update succeeds.
@@ -176,7 +176,7 @@ pub const State = struct {
         self.table.hide(flight, true);
         self.own_pending += 1;
         flight.group = sqe.buf_index;
-        flight.lends = sqe.opcode == .PROVIDE_BUFFERS;
+        flight.traits.lends = sqe.opcode == .PROVIDE_BUFFERS;
         return sqe.user_data;
     }
 
@@ -279,7 +279,7 @@ pub const State = struct {
             return self.ring.features & linux.IORING_FEAT_EXT_ARG == 0;
         }
         const flight = self.table.find(cqe.user_data) orelse return false;
-        return flight.internal or (flight.hide_success and cqe.res >= 0);
+        return flight.traits.internal or (flight.traits.hide_success and cqe.res >= 0);
     }
 
     /// Consumes hidden completions at the front. True: a visible one is at the front then.
@@ -311,7 +311,7 @@ pub const State = struct {
         if (flight.found > 0 and cqe.flags & linux.IORING_CQE_F_MORE == 0) {
             place.res = @max(cqe.res, 0) + flight.found;
         }
-        if (flight.picks_buffers and cqe.flags & linux.IORING_CQE_F_BUFFER != 0) {
+        if (flight.traits.picks_buffers and cqe.flags & linux.IORING_CQE_F_BUFFER != 0) {
             if (self.find_group(flight.group)) |group| {
                 const bid: u16 = @truncate(cqe.flags >> linux.IORING_CQE_BUFFER_SHIFT);
                 if (bid < group.group.count) place.buffer_offset = group.slots[bid].offset;
@@ -327,23 +327,27 @@ pub const State = struct {
         self.ring.advance_cq(1);
         if (cqe.user_data == self.table.void_token()) self.voids -|= 1;
         const flight = self.table.find(cqe.user_data) orelse return;
-        if (flight.picks_buffers and cqe.flags & linux.IORING_CQE_F_BUFFER != 0) {
+        if (flight.traits.picks_buffers and cqe.flags & linux.IORING_CQE_F_BUFFER != 0) {
             if (self.find_group(flight.group)) |group| {
                 const bid: u16 = @truncate(cqe.flags >> linux.IORING_CQE_BUFFER_SHIFT);
-                _ = group.completed(bid, cqe.res, cqe.flags, flight.bundle);
+                _ = group.completed(bid, cqe.res, cqe.flags, flight.traits.bundle);
             }
         }
-        if (flight.internal and flight.lends and cqe.res < 0) {
+        if (flight.traits.internal and flight.traits.lends and cqe.res < 0) {
             if (self.find_group(flight.group)) |group| group.failure = cqe.res;
         }
         if (cqe.flags & linux.IORING_CQE_F_MORE != 0) return;
-        const ended = flight.*;
+        const user_data = flight.user_data;
+        const pins = flight.pins;
+        const new_data = flight.new_data;
+        const renames = flight.renames;
+        const lends = flight.traits.lends;
         self.table.give_back(flight);
-        if (ended.new_data) |data| self.rename(ended.renames, data, cqe.res);
-        if (ended.user_data) |data| python.decref(data);
-        const pins = ended.pins orelse return;
-        if (ended.lends and cqe.res >= 0 and self.keep_lent(pins)) return;
-        pins.release(); // last: may run Python code
+        if (new_data) |data| self.rename(renames, data, cqe.res);
+        if (user_data) |data| python.decref(data);
+        const lent = pins orelse return;
+        if (lends and cqe.res >= 0 and self.keep_lent(lent)) return;
+        lent.release(); // last: may run Python code
     }
 
     fn rename(self: *State, token: u64, data: *Object, res: i32) void {
