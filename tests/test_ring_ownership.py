@@ -16,7 +16,7 @@ import pytest
 from raw import open_ring, prepared, result
 
 import pyuring
-from pyuring import Ring, SetupFlags
+from pyuring import Ring, SetupFlags, SqeFlags
 
 DEFER = SetupFlags.SINGLE_ISSUER | SetupFlags.DEFER_TASKRUN
 MATRIX = [
@@ -278,3 +278,26 @@ def test_f53_every_public_call_refuses_junk(ring: Ring) -> None:
                 except (TypeError, ValueError, OverflowError, OSError, struct.error):
                     pass
     assert result(ring, "nop") == 0
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="__release_buffer__ is of Python 3.12")
+def test_f50_a_release_that_closes_the_ring() -> None:
+    class Closing:
+        def __init__(self, ring: Ring) -> None:
+            self.ring = ring
+
+        def __buffer__(self, flags: int) -> memoryview:
+            return memoryview(bytearray(8))
+
+        def __release_buffer__(self, view: memoryview) -> None:
+            self.ring.close()
+
+    for end in ("close", "reap", "advance_cq", "wait_cqe"):
+        ring = open_ring()
+        for _ in range(3):
+            prepared(ring, "fsync", 999999, flags=SqeFlags.CQE_SKIP_SUCCESS)
+            prepared(ring, "write", 999999, Closing(ring))
+        ring.submit_and_wait(3)
+        getattr(ring, end)()
+        ring.close()
+        assert ring.closed

@@ -13,6 +13,7 @@ const closing = @import("ring_closing.zig");
 const sqe_object = @import("sqe_object.zig");
 const cqe_object = @import("cqe_object.zig");
 const batch_object = @import("batch_object.zig");
+const ring_batch = @import("ring_batch.zig");
 const linux = kernel.linux;
 const Object = python.Object;
 const State = ring_state.State;
@@ -29,7 +30,7 @@ fn new(object_class: *Object, _: ?*Object, _: ?*Object) callconv(.c) ?*Object {
 /// The ring behind a Python object, ready to be used by this thread; else raises.
 pub fn checked(object: *Object) ?*State {
     const state = python.body(State, object);
-    if (!state.open) {
+    if (!state.open or state.ending) {
         sqe_object.raise_ours("RingClosedError", "the ring is closed");
         return null;
     }
@@ -41,7 +42,13 @@ pub fn checked(object: *Object) ?*State {
         sqe_object.raise_ours("WrongThreadError", "the ring belongs to the thread that made or enabled it");
         return null;
     }
+    if (state.busy) return busy();
     return state;
+}
+
+fn busy() ?*State {
+    python.c.PyErr_SetString(python.exc.PyExc_RuntimeError.*, "the ring is running a batch: wait until run_batch() returns");
+    return null;
 }
 
 /// _setup(entries, cq_entries, flags, sq_thread_cpu, sq_thread_idle_ms, attach_fd) -> -errno or 0
@@ -79,6 +86,7 @@ fn adopt(state: *State, ring: ring_module.Ring) Error!void {
     state.* = .{
         .ring = ring,
         .open = true,
+        .ending = false,
         .owner = if (waits) 0 else python.c.PyThread_get_thread_ident(),
         .epoch = fork_marker.epoch(),
         .table = .{ .tag = tag },
@@ -128,6 +136,7 @@ fn wait_cqe(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Obj
     const state = checked(object) orelse return null;
     const deadline = if (count > 0 and args[0] != python.none) deadline_of(args[0]) catch return null else null;
     while (!state.settle()) {
+        _ = checked(object) orelse return null;
         const there = state.wait(1, deadline) catch return null;
         if (!there) {
             python.c.PyErr_SetString(python.exc.PyExc_TimeoutError.*, "no completion within the timeout");
@@ -217,6 +226,12 @@ fn submit_batch(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?
     return python.c.PyLong_FromLong(@intCast(taken));
 }
 
+fn run_batch(object: *Object, batch: *Object) callconv(.c) ?*Object {
+    const state = checked(object) orelse return null;
+    if (python.c.PyObject_IsInstance(batch, batch_object.object_type) != 1) return missing("run_batch() needs a Batch");
+    return ring_batch.run(state, batch_object.body(batch));
+}
+
 fn wakeup_sqpoll(object: *Object, _: ?*Object) callconv(.c) ?*Object {
     const state = checked(object) orelse return null;
     return none_or_raise(state.ring.wakeup_sqpoll(), "io_uring_enter");
@@ -262,16 +277,16 @@ fn register(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Obj
 /// _close(grace_ns) -> operations still in flight, whose memory is kept for ever.
 fn close(object: *Object, argument: *Object) callconv(.c) ?*Object {
     const state = python.body(State, object);
-    if (!state.open) return python.c.PyLong_FromLong(0);
+    if (!state.open or state.ending) return python.c.PyLong_FromLong(0);
     const grace = arguments.integer(u64, argument) catch return null;
     if (!fork_marker.is_here(state.epoch)) {
         abandon(state);
         return python.c.PyLong_FromLong(0);
     }
     _ = checked(object) orelse return null;
+    state.ending = true;
     closing.drop_queue(state);
     const left = closing.drain(state, kernel.monotonic_ns() +| grace);
-    if (!state.open) return python.c.PyLong_FromLong(0); // closed by what a release ran
     finish(state, left);
     return python.c.PyLong_FromLong(@intCast(left));
 }
@@ -350,6 +365,7 @@ const methods = [_]python.MethodDef{
     fast("submit_and_wait", &submit_and_wait, "submit_and_wait($self, count=1, /)\n--\n\nSubmit, and wait until count completions are there; return how many were submitted."),
     fast("submit_and_wait_timeout", &submit_and_wait_timeout, "submit_and_wait_timeout($self, seconds, count=1, /)\n--\n\nAs submit_and_wait, but return after seconds or a signal too, without raising."),
     fast("submit_batch", &submit_batch, "submit_batch($self, batch, wait=0, /)\n--\n\nSubmit every SQE of a Batch once more; return how many were submitted."),
+    .{ .name = "run_batch", .function = @ptrCast(&run_batch), .flags = python.METH_O, .doc = "run_batch($self, batch, /)\n--\n\nSubmit every SQE of a Batch, wait for all, and return their results in the batch's order." },
     fast("wait_cqe", &wait_cqe, "wait_cqe($self, timeout=None, /)\n--\n\nWait for the oldest completion; it stays until advance_cq(). TimeoutError after timeout seconds."),
     plain("peek", &peek, "peek($self, /)\n--\n\nReturn the oldest completion without consuming it, or None."),
     plain("pop", &pop, "pop($self, /)\n--\n\nReturn the oldest completion and consume it, or None."),

@@ -28,6 +28,8 @@ const cancel_by_user_data: u32 = 1 << 4;
 pub const State = struct {
     ring: Ring,
     open: bool,
+    /// close() has begun: what a buffer's release runs finds the ring closed.
+    ending: bool,
     /// The thread the ring belongs to; 0 until enable() where R_DISABLED was asked for.
     owner: c_ulong,
     /// Which process, as fork_marker.zig tells them apart (F20).
@@ -44,6 +46,8 @@ pub const State = struct {
     own_pending: u32,
     /// Memory of PROVIDE_BUFFERS operations: lent until the ring closes.
     lent: ?*Lent,
+    /// run_batch is under way: Python code that runs meanwhile must leave the ring alone.
+    busy: bool = false,
 
     const Lent = struct { pins: *Pins, next: ?*Lent };
 
@@ -88,7 +92,7 @@ pub const State = struct {
     }
 
     /// As Ring.get_sqe, but filled from an image at once: no zeroing first, for nothing stays (F10).
-    fn copy_image(self: *State, source: *sqe_object.Body) *ring_module.Sqe {
+    pub fn copy_image(self: *State, source: *sqe_object.Body) *ring_module.Sqe {
         const sq = &self.ring.sq;
         const place = self.ring.sqes[@as(usize, sq.local_tail & sq.mask) * sq.sqe_size ..];
         sq.local_tail +%= 1;
@@ -291,6 +295,7 @@ pub const State = struct {
             }
             if (!self.may_hide() or !self.is_hidden(self.ring.cqe_at(0))) return true;
             self.consume();
+            if (!self.open) return false; // closed by what a buffer's release ran
         }
     }
 
