@@ -257,6 +257,17 @@ def test_open_connections_go_on_while_accepting_is_paused() -> None:
         assert read_exactly(peer, 5) == b"still"
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "unix:@paused"])
+def test_a_paused_and_idle_engine_shuts_down_at_once(address: str) -> None:
+    engine = Engine(Echo, address.replace("paused", str(os.getpid())))
+    engine.start()
+    engine.pause_accept()
+    time.sleep(0.1)  # the worker sleeps by now, and nothing is in flight that would wake it again
+    began = time.monotonic()
+    assert engine.shutdown(20)
+    assert time.monotonic() - began < PATIENCE
+
+
 def test_at_the_connection_limit_further_ones_wait_their_turn() -> None:
     with serve(Echo, max_connections=4) as engine:
         peers = [connect(engine.address) for _ in range(4)]

@@ -136,7 +136,9 @@ pub fn WorkerType(comptime RingT: type, comptime HandlerT: type) type {
             const gap = timing.is_gap(self);
             if (!gap) timing.run_due(self);
             self.service_dirty();
-            const limit = if (gap) 0 else timing.wait_limit(self, timeout_ns);
+            // Drained before it was asked to: nothing will come that would end a wait.
+            const over = self.draining and self.is_drained();
+            const limit = if (gap or over) 0 else timing.wait_limit(self, timeout_ns);
             const result = self.wait(limit);
             const notified = self.mailbox.wake_up();
             self.now_ns = self.ring.now_ns();
