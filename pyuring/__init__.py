@@ -6,9 +6,11 @@ a name is asked for (PEP 562), so that `import pyuring` costs next to nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+# True for type checkers; typing itself would be most of what `import pyuring` costs.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyuring.buffers import BufferGroup as BufferGroup
     from pyuring.capability import (
         CapabilityProfile as CapabilityProfile,
