@@ -28,6 +28,9 @@ pub const Traits = packed struct(u8) {
 };
 
 /// A free flight has every field at its default besides generation and next_free.
+/// The slot of run_batch's tokens, which is never one of the table's.
+pub const batch_slot: u24 = max_slots - 2;
+
 pub const Flight = struct {
     generation: u24 = 0,
     live: bool = false,

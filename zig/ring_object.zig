@@ -226,10 +226,13 @@ fn submit_batch(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?
     return python.c.PyLong_FromLong(@intCast(taken));
 }
 
-fn run_batch(object: *Object, batch: *Object) callconv(.c) ?*Object {
+/// run_batch(batch, check=False)
+fn run_batch(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Object {
     const state = checked(object) orelse return null;
-    if (python.c.PyObject_IsInstance(batch, batch_object.object_type) != 1) return missing("run_batch() needs a Batch");
-    return ring_batch.run(state, batch_object.body(batch));
+    const ours = count >= 1 and python.c.PyObject_IsInstance(args[0], batch_object.object_type) == 1;
+    if (!ours or count > 2) return missing("run_batch(batch, check=False) needs a Batch");
+    const raises = count == 2 and python.c.PyObject_IsTrue(args[1]) == 1;
+    return ring_batch.run(state, batch_object.body(args[0]), raises);
 }
 
 fn wakeup_sqpoll(object: *Object, _: ?*Object) callconv(.c) ?*Object {
@@ -365,7 +368,7 @@ const methods = [_]python.MethodDef{
     fast("submit_and_wait", &submit_and_wait, "submit_and_wait($self, count=1, /)\n--\n\nSubmit, and wait until count completions are there; return how many were submitted."),
     fast("submit_and_wait_timeout", &submit_and_wait_timeout, "submit_and_wait_timeout($self, seconds, count=1, /)\n--\n\nAs submit_and_wait, but return after seconds or a signal too, without raising."),
     fast("submit_batch", &submit_batch, "submit_batch($self, batch, wait=0, /)\n--\n\nSubmit every SQE of a Batch once more; return how many were submitted."),
-    .{ .name = "run_batch", .function = @ptrCast(&run_batch), .flags = python.METH_O, .doc = "run_batch($self, batch, /)\n--\n\nSubmit every SQE of a Batch, wait for all, and return their results in the batch's order." },
+    fast("run_batch", &run_batch, "run_batch($self, batch, check=False, /)\n--\n\nSubmit every SQE of a Batch, wait for all, and return their results in the batch's order.\n\nA result is >= 0 or -errno; with check, the first that failed raises its OSError. The ring must have nothing else in flight."),
     fast("wait_cqe", &wait_cqe, "wait_cqe($self, timeout=None, /)\n--\n\nWait for the oldest completion; it stays until advance_cq(). TimeoutError after timeout seconds."),
     plain("peek", &peek, "peek($self, /)\n--\n\nReturn the oldest completion without consuming it, or None."),
     plain("pop", &pop, "pop($self, /)\n--\n\nReturn the oldest completion and consume it, or None."),

@@ -58,6 +58,21 @@ def nops_premade(batch: int) -> Callable[[int], None]:
     return turns
 
 
+def nops_batch(batch: int) -> Callable[[int], None]:
+    """Run the same filled SQEs again and again, every result checked, none made an object of."""
+    ring, sqes = _ring(batch), Batch(batch)
+    for tag in range(batch):
+        sqes[tag].prep_nop()
+    run_batch = ring.run_batch
+
+    def turns(count: int) -> None:
+        for _ in range(count):
+            results = run_batch(sqes, True)
+            assert len(results) == batch
+
+    return turns
+
+
 class Reads:
     """`depth` reads of random blocks in flight, each into a registered buffer of its own."""
 

@@ -40,7 +40,7 @@ ZIG_LAYERS: Layers = (
     ("python_worker",),
     ("ring_types",),
     ("*_object", "protocol_handler", "ring_fields"),
-    ("ring_closing",),
+    ("ring_batch", "ring_closing"),
     ("ring_state",),
     ("sqe_object", "sqe_fields", "cqe_object", "batch_object"),
     ("flights", "provided", "arguments"),
