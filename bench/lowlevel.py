@@ -30,7 +30,7 @@ from harness import (
 BLOCK = 4096
 WORKS = {
     "liburing": ("nops", "nops_premade", "reads"),
-    "pyuring": ("nops", "nops_premade", "nops_batch", "reads"),
+    "pyuring": ("nops", "nops_premade", "nops_batch", "reads", "reads_batch"),
 }
 # ours, theirs, the bar where there is one
 COMPARISONS: tuple[tuple[str, str, float | None], ...] = (
@@ -38,7 +38,8 @@ COMPARISONS: tuple[tuple[str, str, float | None], ...] = (
     ("nops_batch", "nops_premade", None),
     ("nops_premade", "nops_premade", None),
     ("nops", "nops", None),
-    ("reads", "reads", 1.0),
+    ("reads_batch", "reads", 1.0),
+    ("reads", "reads", None),
 )
 
 Rates = dict[tuple[str, str], list[float]]  # by library and work

@@ -114,22 +114,16 @@ fn offset(object: *Object) Error!u64 {
     return @bitCast(value);
 }
 
-fn is_number(object: *Object) bool {
-    const number = python.c.PyNumber_Index(object) orelse {
-        python.c.PyErr_Clear();
-        return false;
-    };
-    python.decref(number);
-    return true;
-}
-
 fn length_of(bytes: []const u8) Error!u32 {
     return std.math.cast(u32, bytes.len) orelse
         raise(python.exc.PyExc_OverflowError, "one operation takes at most 4294967295 bytes");
 }
 
 fn memory(comptime T: type, object: *Object, writable: bool, collected: *Collected) Error!T {
-    if (is_number(object)) return .{ .addr = 0, .len = try integer(u32, object) };
+    if (python.c.PyObject_CheckBuffer(object) == 0) {
+        // A length alone: the kernel picks the memory. Neither: the buffer's own error says more.
+        if (python.c.PyIndex_Check(object) != 0) return .{ .addr = 0, .len = try integer(u32, object) };
+    }
     const bytes = try (try collected.held()).hold(object, writable);
     return .{ .addr = @intFromPtr(bytes.ptr), .len = try length_of(bytes) };
 }

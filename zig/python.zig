@@ -115,6 +115,8 @@ const Functions = struct {
     PyBytes_FromStringAndSize: *const fn (?[*]const u8, Ssize) callconv(.c) ?*Object,
     PyBytes_AsStringAndSize: *const fn (*Object, *[*]u8, ?*Ssize) callconv(.c) c_int,
     PyBytes_FromObject: *const fn (*Object) callconv(.c) ?*Object,
+    PyObject_CheckBuffer: *const fn (*Object) callconv(.c) c_int,
+    PyIndex_Check: *const fn (*Object) callconv(.c) c_int,
     PyObject_GetBuffer: *const fn (*Object, *Buffer, c_int) callconv(.c) c_int,
     PyBuffer_Release: *const fn (*Buffer) callconv(.c) void,
     PyBuffer_FillInfo: *const fn (*Buffer, ?*Object, ?*anyopaque, Ssize, c_int, c_int) callconv(.c) c_int,

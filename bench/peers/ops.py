@@ -52,11 +52,12 @@ def main() -> None:
     library, work, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
     sys.path.insert(0, str(Path(__file__).parent))
     ops = importlib.import_module(f"ops_{library}")
-    if work != "reads":
+    if not work.startswith("reads"):
         timed(getattr(ops, work)(BATCH), BATCH, 200, seconds)
         return
     fd = os.open(sys.argv[4], os.O_RDONLY)
-    reads = ops.Reads(fd, DEPTH, random_blocks(fd))
+    kind = ops.BatchReads if work == "reads_batch" else ops.Reads
+    reads = kind(fd, DEPTH, random_blocks(fd))
     timed(reads.turns, 1, 4096, seconds)
     reads.drain()
     check(reads.buffers, fd)

@@ -73,6 +73,37 @@ def nops_batch(batch: int) -> Callable[[int], None]:
     return turns
 
 
+class BatchReads:
+    """`depth` reads of random blocks at a time, each into a registered buffer of its own.
+
+    The batch is waited for as a whole; from the page cache every read completes as it is
+    submitted, so that the loop of `Reads` has as many in flight, and no more.
+    """
+
+    def __init__(self, fd: int, depth: int, blocks: Iterator[int]) -> None:
+        self.ring, self.blocks, self.depth = _ring(depth), blocks, depth
+        self.buffers = [bytearray(BLOCK) for _ in range(depth)]
+        self.ring.register_buffers(self.buffers)
+        self.batch = Batch(depth)
+        self.sqes = list(self.batch)
+        for slot, sqe in enumerate(self.sqes):
+            sqe.prep_read_fixed(fd, self.buffers[slot], 0, slot)
+
+    def turns(self, count: int) -> None:
+        """Complete at least `count` reads."""
+        run_batch, batch, sqes, blocks = self.ring.run_batch, self.batch, self.sqes, self.blocks
+        whole = [BLOCK] * self.depth
+        while count > 0:
+            for sqe in sqes:
+                sqe.offset = next(blocks) * BLOCK
+            if run_batch(batch, True) != whole:
+                raise OSError("short read")
+            count -= len(whole)
+
+    def drain(self) -> None:
+        """Nothing is in flight between turns."""
+
+
 class Reads:
     """`depth` reads of random blocks in flight, each into a registered buffer of its own."""
 
