@@ -124,7 +124,11 @@ def main(argv: list[str] | None = None) -> int:
         if limit is not None:
             bars.append(report.verdict(name, figure, limit, at_most=False))
     print("\n" + report.verdicts(bars))
-    document = {"machine": report.machine(), "bars": bars, "rates": {" ".join(pair): rates for pair, rates in found.items()}}
+    document = {
+        "machine": report.machine(),
+        "bars": bars,
+        "rates": {" ".join(pair): rates for pair, rates in found.items()},
+    }
     report.save(options.json, document)
     return 0 if all(bar["met"] for bar in bars) else MISSED
 

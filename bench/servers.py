@@ -38,10 +38,12 @@ def server(name: str, python: str) -> Server:
     if name in ("epoll", "floor"):
         return Server(name, (native("epoll_echo" if name == "epoll" else "floor"),))
     if name.startswith("pyuring"):
-        buffered = name == "pyuring-buffered"
-        app = "bench.peers.loop_echo:BufferedEcho" if buffered else "examples.echo:Echo"
+        variant = name.partition("-")[2]
+        app = "examples.echo:Echo"
+        if variant == "buffered":
+            app, variant = "bench.peers.loop_echo:BufferedEcho", ""
         serve = (python, "-m", "pyuring", "serve", app, "--bind", "127.0.0.1:0")
-        return Server(name, serve)
+        return Server(name, (*serve, "--tier", variant or "auto"))
     loop, _, style = name.partition("-")
     style = "buffered" if style == "buffered" else "protocol"
     command = (python, LOOP_ECHO, loop, style)
