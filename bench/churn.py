@@ -31,7 +31,7 @@ from harness import (
 
 CHURN = Scenario("churn", connections=64, size=64, mode="churn")
 LIMIT = 1.2
-SINGLE_SHOT_LIMIT = 1.0
+SINGLE_SHOT_LIMIT = 0.95  # not below, but for the noise of a run
 # What a soak may end with beyond its beginning: allocator noise, not a leak per connection.
 GROWTH_BYTES = 512 * 1024
 
