@@ -97,33 +97,56 @@ pub fn raise_ours(name: [*:0]const u8, message: [*:0]const u8) void {
     python.c.PyErr_SetString(kind, message);
 }
 
+/// What tells one builder from another; the rest of a call is the same for all, and compiled once.
+const Builder = struct {
+    name: [*:0]const u8,
+    parameters: []const [*:0]const u8,
+    /// Converts the arguments, and has the builder write the image.
+    fill: *const fn ([*]const ?*Object, *sqe.Sqe, *arguments.Collected) arguments.Error!void,
+};
+
+const most_parameters = 12;
+
+fn prepare(
+    object: *Object,
+    args: [*]const *Object,
+    count: python.Ssize,
+    keywords: ?*Object,
+    builder: *const Builder,
+) ?*Object {
+    var given: [most_parameters]?*Object = @splat(null);
+    const self = body(object);
+    check_usable(self) catch return null;
+    const places = given[0..builder.parameters.len];
+    gather(builder.name, builder.parameters, places, args[0..@intCast(count)], keywords, args) catch return null;
+    var collected = arguments.Collected{};
+    var image: sqe.Sqe = undefined;
+    builder.fill(&given, &image, &collected) catch {
+        collected.release();
+        return null;
+    };
+    @memcpy(self.image[0..64], std.mem.asBytes(&image));
+    self.prepared = true;
+    std.mem.swap(arguments.Collected, &self.collected, &collected);
+    collected.release(); // what the SQE held before; may run Python code, so last
+    return python.return_none();
+}
+
 /// The wrapper of one builder: arguments by position or name, converted by the builder's types.
 fn Prep(comptime entry: anytype) type {
     @setEvalBranchQuota(100_000);
     const function = entry[1];
     const parameters = @typeInfo(@TypeOf(function)).@"fn".params[1..];
     const names = parameter_names(entry[2]);
-    comptime std.debug.assert(names.len == parameters.len);
+    comptime std.debug.assert(names.len == parameters.len and names.len <= most_parameters);
     return struct {
+        const builder = Builder{ .name = entry[0], .parameters = &names, .fill = &fill };
+
         fn call(object: *Object, args: [*]const *Object, count: python.Ssize, keywords: ?*Object) callconv(.c) ?*Object {
-            var given: [names.len]?*Object = @splat(null);
-            const self = body(object);
-            check_usable(self) catch return null;
-            gather(entry[0], &names, &given, args[0..@intCast(count)], keywords, args) catch return null;
-            var collected = arguments.Collected{};
-            var image: sqe.Sqe = undefined;
-            fill(&given, &image, &collected) catch {
-                collected.release();
-                return null;
-            };
-            @memcpy(self.image[0..64], std.mem.asBytes(&image));
-            self.prepared = true;
-            std.mem.swap(arguments.Collected, &self.collected, &collected);
-            collected.release(); // what the SQE held before; may run Python code, so last
-            return python.return_none();
+            return prepare(object, args, count, keywords, &builder);
         }
 
-        fn fill(given: *const [names.len]?*Object, image: *sqe.Sqe, collected: *arguments.Collected) arguments.Error!void {
+        fn fill(given: [*]const ?*Object, image: *sqe.Sqe, collected: *arguments.Collected) arguments.Error!void {
             var values: std.meta.ArgsTuple(@TypeOf(function)) = undefined;
             values[0] = image;
             inline for (parameters, 0..) |parameter, i| {
