@@ -108,7 +108,7 @@ def numeric(address: Address) -> Sockaddr | None:
         found = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
         )
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):
         return None
     return Sockaddr(found[0][0], found[0][4])
 
@@ -173,6 +173,8 @@ def _host(host: object) -> str:
 def _path(path: str) -> str:
     if not path or path == "@":
         raise ValueError("unix: needs a path: unix:/run/app.socket, or unix:@name (abstract)")
+    if "\0" in path:
+        raise ValueError(f"{path!r} has a zero byte, where the kernel would cut it off")
     if len(os.fsencode(path)) > 107:
         raise ValueError(f"{path!r} is longer than the 107 bytes that a socket's path may have")
     return "\0" + path[1:] if path.startswith("@") else path

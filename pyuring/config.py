@@ -143,9 +143,9 @@ class EngineConfig:
     def _check_times(self) -> None:
         for name in ("idle_timeout", "write_timeout", "connect_timeout"):
             if getattr(self, name) is not None:
-                _seconds(name, getattr(self, name), above_zero=True)
+                check_seconds(name, getattr(self, name), above_zero=True)
         for name in ("linger_timeout", "turn_budget", "drain_quiet"):
-            _seconds(name, getattr(self, name), above_zero=False)
+            check_seconds(name, getattr(self, name))
 
     def _check_waters(self) -> None:
         _integer("write_high_water", self.write_high_water, 0, 1 << 40)
@@ -176,7 +176,8 @@ def _power(name: str, value: Any, least: int, most: int) -> None:
         raise ValueError(f"{name}: must be a power of two, not {value}")
 
 
-def _seconds(name: str, value: Any, *, above_zero: bool) -> None:
+def check_seconds(name: str, value: Any, *, above_zero: bool = False) -> None:
+    """Raise TypeError or ValueError, naming the value, unless it is a time that makes sense."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name}: must be a number of seconds, not {value!r}")
     if not (value > 0 if above_zero else value >= 0) or not value < 1e9:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pyuring import addresses
+from pyuring.config import check_seconds
 from pyuring.errors import EngineClosedError
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Connector:
         self._address = addresses.parse(address)
         if self._address.kind not in ("inet", "unix"):
             raise ValueError(f"{self._address} is nothing to connect to")
+        if timeout is not None:
+            check_seconds("timeout", timeout)
         self._failed: Callable[[OSError], object] | None = failed
         self._timeout = worker.connect_timeout if timeout is None else timeout
         self._deadline = 0.0
@@ -100,6 +103,8 @@ class Connector:
             self._connect(place, left)
         except OSError as problem:
             self._next(problem)
+        except Exception as problem:  # whatever it is, the caller hears of it
+            self._fail(OSError(errno.EINVAL, f"{self._address}: {problem}"))
 
     def _connect(self, place: Sockaddr, timeout_ns: int) -> None:
         """Hand a fresh socket to the native worker, which owns it from then on."""

@@ -17,8 +17,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pyuring import addresses, listeners, running
-from pyuring.config import EngineConfig
-from pyuring.errors import EngineClosedError, ForkedError
+from pyuring.config import EngineConfig, check_seconds
+from pyuring.errors import EngineClosedError, ForkedError, report
+from pyuring.gate import Gate
 from pyuring.metrics import EngineMetrics
 from pyuring.startup import start_first, start_next
 from pyuring.worker import Worker, current_worker
@@ -67,11 +68,12 @@ class Engine:
         self._workers: list[Worker] = []
         self._groups: list[list[Listener]] = []
         self._end_calls: list[Callable[[], object]] = []
+        self._starter: int | None = None  # the thread in start()
+        self._asked: list[float | None] = []  # timeouts of shutdowns during the start
         self._alive = 0
-        self._accepting = True
         self._unwaited = False  # started, and nobody has called listen() since
         self._done = threading.Event()
-        self._stopped = threading.Event()  # of the latest _stop_accepting
+        self._gate = Gate(self._lock, self._each_listener, self._tell_all)
         self._ladder: Ladder | None = None
         self._failure: BaseException | None = None
 
@@ -94,12 +96,10 @@ class Engine:
                 return self
             self._check_state("new")
             self._state = "starting"
+            self._starter = threading.get_ident()
         try:
             self._open()
-            with self._lock:
-                self._state = "running"
-            self._unwaited = True
-            running.add(self)
+            self._started()
         except BaseException:
             self._abandon()
             raise
@@ -132,12 +132,18 @@ class Engine:
         time. From a worker's own thread it begins the end and returns False at once.
         """
         self._check_process()
+        if timeout is not None:
+            check_seconds("timeout", timeout)
         with self._lock:
             if self._state == "new":
                 self._state = "closed"
                 self._done.set()
             if self._state == "running":
                 self._begin_end(timeout)
+            if self._state == "starting":
+                self._asked.append(timeout)
+                if self._starter == threading.get_ident():  # a signal's handler
+                    return False
         if current_worker() in self._workers:
             return False
         try:
@@ -179,23 +185,22 @@ class Engine:
         """
         with self._lock:
             self._check_running()
-            if not self._accepting:
+            if not self._gate.wanted_open:
                 return
-            self._accepting = False
-            stopped = self._stop_accepting()
+            stopped = self._gate.stop(self._workers)
         if current_worker() not in self._workers:
             stopped.wait(_SHUTDOWN_SECONDS)
 
     def resume_accept(self) -> None:
-        """Listen again on the same addresses; raises OSError when one is taken meanwhile."""
+        """Listen again on the same addresses; raises OSError when one is taken meanwhile.
+
+        While a pause still is under way it is carried through first; if an address is taken
+        then, the exception hook is told, and the engine stays paused.
+        """
         with self._lock:
             self._check_running()
-            if self._accepting:
-                return
-            for listener in self._each_listener():
-                listener.reopen()
-            self._accepting = True
-            self._tell_all(Worker.resume_accepting)
+            if not self._gate.wanted_open:
+                self._gate.open()
 
     # --- what is ---------------------------------------------------------------------------
 
@@ -286,30 +291,27 @@ class Engine:
             ended=self._worker_ended,
         )
 
+    def _started(self) -> None:
+        """Run; or end at once, when that was asked for or a worker died during the start."""
+        with self._lock:
+            self._state = "running"
+            self._unwaited = True
+            running.add(self)
+            if self._asked:
+                self._begin_end(self._asked[0])
+            elif self._alive < len(self._workers):
+                self._begin_end(_SHUTDOWN_SECONDS)
+
     def _begin_end(self, timeout: float | None) -> None:
         """Let every worker stop accepting, then drain; with the lock held."""
         self._state = "stopping"
         deadline = None if timeout is None else time.monotonic() + timeout
-        if self._accepting and timeout != 0:
-            self._stop_accepting()
+        if self._gate.wanted_open and timeout != 0:
+            self._gate.stop(self._workers, for_good=True)
         quiet = self.config.drain_quiet
         self._tell_all(lambda worker: worker.drain(quiet, deadline))
-
-    def _stop_accepting(self) -> threading.Event:
-        """Begin to stop on every worker; the last to have stopped closes the listeners."""
-        stopped = self._stopped = threading.Event()
-        left = set(self._workers)
-
-        def one_stopped(worker: Worker) -> None:
-            with self._lock:
-                left.discard(worker)
-                if not left:
-                    for listener in self._each_listener():
-                        listener.close()
-                    stopped.set()
-
-        self._tell_all(lambda worker: worker.stop_accepting(one_stopped))
-        return stopped
+        if self._alive == 0:
+            self._closed()
 
     def _tell_all(self, call: Callable[[Worker], object]) -> None:
         """Run `call(worker)` on each worker's thread; a worker that has ended needs none."""
@@ -323,6 +325,8 @@ class Engine:
         with self._lock:
             self._workers.append(worker)
             self._alive += 1
+            if self._state != "starting":  # start() was interrupted while it waited for us
+                worker.abort()
 
     def _worker_ended(self, worker: Worker) -> None:
         """Take note that a worker's thread ends, on that thread; the last one tidies up."""
@@ -339,10 +343,13 @@ class Engine:
         self._state = "closed"
         listeners.release_all(self._groups)
         running.discard(self)
-        self._stopped.set()
+        self._gate.release()
         self._done.set()
         for callback in self._end_calls:
-            callback()
+            try:
+                callback()
+            except Exception as error:
+                report(error, "on_end", None)
 
     def _abandon(self) -> None:
         """Take back a start that failed half way."""

@@ -67,6 +67,8 @@ class Listener:
         self._reuse_port = reuse_port
         self._borrowed = borrowed  # keeps a caller's socket object alive
         self.name: Any = sock.getsockname()
+        # Opened now, because `close` must not need a descriptor: there may be none left (F21).
+        self._placeholder = socket.socket(sock.family, socket.SOCK_STREAM) if owned else None
         self.sharers = 1  # workers that accept from this very socket
         self.closed = False
         self._inode = self._file_id()
@@ -91,13 +93,17 @@ class Listener:
         return self._owned and not self.closed and self.family != socket.AF_UNIX
 
     def refuse(self) -> None:
-        """Let nobody new in; those who are in the queue, or shaking hands, stay (step 1)."""
+        """Let nobody new in; those who are in the queue, or shaking hands, stay (step 1).
+
+        Where the filter is refused they are let in until `close`: a kindness is not done.
+        """
         if self.closed or not self._owned:
             return
         if self.family == socket.AF_UNIX:
             self._unlink()
         else:
-            _attach_filter(self._sock)
+            with contextlib.suppress(OSError):
+                _attach_filter(self._sock)
 
     def waiting(self) -> bool:
         """Return whether a connection waits in the queue of a listener that is to be closed."""
@@ -109,11 +115,10 @@ class Listener:
 
     def close(self) -> None:
         """Stop listening, keeping the descriptor's number (step 3); again is nothing."""
-        if self.closed or not self._owned:
+        if self.closed or self._placeholder is None:
             return
         self.closed = True
-        with socket.socket(self._sock.family, socket.SOCK_STREAM) as placeholder:
-            os.dup2(placeholder.fileno(), self.fd, inheritable=False)
+        os.dup2(self._placeholder.fileno(), self.fd, inheritable=False)
 
     def reopen(self) -> None:
         """Listen again on the same address after `close`; raises OSError when it is taken."""
@@ -130,13 +135,14 @@ class Listener:
         """Give everything back: the socket, and the path of a Unix socket."""
         if self._owned:
             self._unlink()
-        if self._borrowed is None:
-            self._sock.close()
-        else:
+        self.forget()
+        if self._borrowed is not None:
             self._sock.detach()
 
     def forget(self) -> None:
-        """Close the descriptor only; for a forked child, which must not unlink nor filter."""
+        """Close the descriptors only; for a forked child, which must not unlink nor filter."""
+        if self._placeholder is not None:
+            self._placeholder.close()
         if self._borrowed is None:
             self._sock.close()
 
@@ -148,10 +154,10 @@ class Listener:
         return found.st_dev, found.st_ino
 
     def _unlink(self) -> None:
-        """Remove the path, unless a successor has put its own socket there."""
+        """Remove the path, unless a successor has put its own socket there, or we may not."""
         if self._inode is None:
             return
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # gone, or privileges were dropped: not worth a stop
             found = os.stat(self.name)
             if (found.st_dev, found.st_ino) == self._inode:
                 os.unlink(self.name)

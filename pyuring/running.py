@@ -41,8 +41,10 @@ def discard(engine: Engine) -> None:
 def _at_exit() -> None:
     """Shut down what still runs, while threads still can run (F50)."""
     for engine in list(_engines):
-        warnings.warn(f"{engine!r} was never shut down", ResourceWarning, stacklevel=1)
-        engine.shutdown(_EXIT_SECONDS)
+        try:
+            warnings.warn(f"{engine!r} was never shut down", ResourceWarning, stacklevel=1)
+        finally:  # under -W error the warning raises
+            engine.shutdown(_EXIT_SECONDS)
 
 
 def _after_fork_in_child() -> None:

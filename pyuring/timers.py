@@ -81,6 +81,9 @@ class TimerQueue:
         self, when: float, callback: Callable[..., object], args: tuple[Any, ...]
     ) -> TimerHandle:
         """Return the handle of a callback that is due at `when`; equal times keep their order."""
+        when = float(when)
+        if when != when:
+            raise ValueError("a timer's time is not a number")
         handle = TimerHandle(when, callback, args, self)
         heapq.heappush(self._heap, (when, next(self._order), handle))
         return handle

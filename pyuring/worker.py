@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyuring import _native
 from pyuring.connector import Connector
-from pyuring.errors import EngineClosedError
+from pyuring.errors import EngineClosedError, report
 from pyuring.timers import Handle, TimerHandle, TimerQueue
 from pyuring.transport import Transport
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Worker", "current_worker"]
 
 _WOKEN, _DRAINED, _ACCEPT_STOPPED = 1, 2, 4  # what pyuring_worker_turn answers
+
+_LONGEST_TURN = 3600.0
 
 _here = threading.local()
 
@@ -74,7 +76,9 @@ class Worker:
         self._on_start = started
         self._on_end = ended
         self._handle = 0
-        self._lock = threading.Lock()  # held while another thread uses the handle
+        # Held while another thread uses the handle. Reentrant: a signal handler or a __del__ may
+        # run in between, and write to a connection or ask for metrics.
+        self._lock = threading.RLock()
         self._alive = False
         self._ready: deque[Handle] = deque()
         self._timers = TimerQueue()
@@ -175,7 +179,9 @@ class Worker:
             raise self.failure
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the thread's end; return whether it has come."""
+        """Wait for the thread's end, unless it is the caller's; return whether it has come."""
+        if self._thread is threading.current_thread():
+            return False
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -242,7 +248,7 @@ class Worker:
 
     def after_fork_in_child(self) -> None:
         """Forget the native worker: its pages and its thread are the parent's (F20)."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._alive = False
         self._handle = 0
 
@@ -266,8 +272,10 @@ class Worker:
             self.failure = error
         finally:
             self._finish()
-            if self._on_end is not None:
-                self._on_end(self)
+            ended = self._on_end
+            self._let_go()
+            if ended is not None:
+                ended(self)
 
     def _create(self) -> None:
         config = _native.WorkerConfig(**self.settings)
@@ -296,7 +304,8 @@ class Worker:
             if flags & _ACCEPT_STOPPED and self._accept == "cancelling":
                 self._accept_cancelled()
             if flags & _DRAINED and self._ending and not self._ready:
-                return
+                if self.aborted or self._accept in ("on", "off"):  # the queues are empty too (F59)
+                    return
 
     def _timeout_ns(self) -> int:
         """Return how long the next turn may sleep (F7): 0 when calls wait, -1 when nothing does."""
@@ -305,7 +314,10 @@ class Worker:
         if self._accept == "cancelling":
             return 1_000_000  # the answer takes several turns, the last without a completion
         due = self._timers.next_due()
-        return -1 if due is None else max(0, round((due - time.monotonic()) * 1e9))
+        if due is None:
+            return -1
+        left = min(due - time.monotonic(), _LONGEST_TURN)  # an infinite time has no nanoseconds
+        return max(0, round(left * 1e9))
 
     def _run_ready(self) -> None:
         """Run the calls that wait now; what they add waits for the next turn."""
@@ -373,13 +385,12 @@ class Worker:
         self._ready.clear()
         _here.worker = None
 
+    def _let_go(self) -> None:
+        """Drop what is the application's: the garbage collector cannot see it from a transport."""
+        self._factory = self._on_end = self._on_start = _nothing
+        self._hook = report
+        self._listeners, self._stopped_calls, self._timers = (), [], TimerQueue()
 
-def report(exc: BaseException, where: str, transport: Transport | None) -> None:
-    """Write an exception with its traceback to stderr: the hook when none is configured."""
-    import sys
-    import traceback
 
-    whom = f" of {transport!r}" if transport is not None else ""
-    text = "".join(traceback.format_exception(type(exc), exc, exc.__traceback__))
-    if sys.stderr is not None:
-        sys.stderr.write(f"pyuring: exception in {where}{whom}\n{text}")
+def _nothing(*_: object) -> None:
+    """Stand in for what a worker has let go of."""

@@ -108,8 +108,9 @@ pub fn release(worker: anytype, connection: *Connection) bool {
 }
 
 pub fn close_completed(worker: anytype, connection: *Connection, cqe: *const linux.io_uring_cqe) void {
-    // EBADF would mean that somebody else closed our descriptor: then another's may be closed next.
-    assert(cqe.res != kernel.negative(.BADF));
+    // EBADF: the application has closed our descriptor itself, and its number may by now be
+    // another's. Its mistake, so it is told, and nobody else's connection ends for it.
+    if (cqe.res == kernel.negative(.BADF)) worker.handler.close_failed(worker, -cqe.res);
     worker.deadlines.clear(connection.slot);
     // A late mark of the same turn: take it back, the slot is about to be free.
     if (connection.flags.dirty) unmark(worker, connection);

@@ -274,6 +274,11 @@ pub const ProtocolHandler = struct {
         self.report(worker, null, "accept");
     }
 
+    pub fn close_failed(self: *ProtocolHandler, worker: *PythonWorker, errno: i32) void {
+        python_errors.raise(errno);
+        self.report(worker, null, "close");
+    }
+
     /// An exception is set: report it and end the connection with it.
     pub fn fail(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection, where: [*:0]const u8) void {
         const transport: ?*Object = @ptrCast(connection.user);

@@ -23,7 +23,7 @@ PYTHON_LAYERS: Layers = (
     ("testing", "supervisor"),
     ("wsgi", "http"),
     ("engine",),
-    ("startup", "running"),
+    ("startup", "running", "gate"),
     ("worker",),
     ("connector",),
     ("transport", "listeners", "config", "metrics", "timers"),
@@ -35,7 +35,7 @@ PYTHON_LAYERS: Layers = (
 )
 
 ZIG_LAYERS: Layers = (
-    ("root", "testing/*"),
+    ("root", "simulate", "testing/*"),
     ("abi",),
     ("python_worker",),
     ("ring_types",),
