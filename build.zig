@@ -2,6 +2,7 @@
 //!
 //!   zig build                 the library, into zig-out/lib
 //!   zig build test            every Zig test, the simulator's smoke seeds included
+//!   zig build simulate -- SEED COUNT    that many runs of the simulator
 //!   zig build bench           bench/*.zig, into zig-out/bin
 //!   zig build fmt             fails when a source file is not formatted
 //!
@@ -28,6 +29,7 @@ pub fn build(b: *std.Build) void {
     b.installArtifact(library);
 
     add_tests(b, optimize);
+    add_simulate(b);
     add_bench(b, target);
 
     const format = b.addFmt(.{ .paths = &.{ "build.zig", "zig", "bench" }, .check = true });
@@ -48,6 +50,21 @@ fn add_tests(b: *std.Build, optimize: std.builtin.OptimizeMode) void {
     const run = b.addRunArtifact(tests);
     run.has_side_effects = true;
     b.step("test", "Run the Zig tests").dependOn(&run.step);
+}
+
+/// The simulator for long runs: without optimisation it is ten times slower.
+fn add_simulate(b: *std.Build) void {
+    const program = b.addExecutable(.{
+        .name = "simulate",
+        .root_module = b.createModule(.{
+            .root_source_file = b.path("zig/simulate.zig"),
+            .target = b.graph.host,
+            .optimize = .ReleaseSafe,
+        }),
+    });
+    const run = b.addRunArtifact(program);
+    if (b.args) |args| run.addArgs(args);
+    b.step("simulate", "Run seeds of the simulator: -- SEED COUNT").dependOn(&run.step);
 }
 
 /// The benchmark's native programs import the library's modules as `pyuring`.

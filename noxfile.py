@@ -148,3 +148,11 @@ def soak(session: nox.Session) -> None:
     minutes = session.posargs or ["10"]
     command = ["python", "bench/churn.py", "--rounds", "0", "--soak", *minutes]
     session.run(*command, env=zig_environment(session))
+
+
+@nox.session
+def simulate(session: nox.Session) -> None:
+    """Run the simulator on many seeds: `nox -s simulate -- SEED COUNT`."""
+    arguments = session.posargs or ["0", "20000"]
+    env = zig_environment(session)
+    session.run("python", "-m", "ziglang", "build", "simulate", "--", *arguments, env=env)

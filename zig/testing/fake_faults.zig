@@ -1,0 +1,90 @@
+//! How the model kernel misbehaves, in chances of a thousand, and what it saw the engine do wrong.
+//! Owns the rates and the report; knows neither sockets nor operations.
+
+const std = @import("std");
+
+/// Chances of a thousand, each time the occasion arises. All zero: a kernel on its best day.
+pub const Faults = struct {
+    /// io_uring_enter takes only the front of what was submitted (F1).
+    short_submit: u16 = 0,
+    /// io_uring_enter takes nothing: -EAGAIN (F8).
+    refuse_enter: u16 = 0,
+    /// -EBUSY while completions have overflowed (F8).
+    busy_enter: u16 = 0,
+    /// A signal ends the wait at once (F8).
+    interrupt: u16 = 0,
+    /// The wait ends long after its time (F62).
+    oversleep: u16 = 0,
+    /// An operation is carried out later than it could be, so that others overtake it.
+    delay: u16 = 0,
+    /// An operation is over, its completion is posted later: a cancel finds nothing (-ENOENT).
+    delay_completion: u16 = 0,
+    short_receive: u16 = 0,
+    short_send: u16 = 0,
+    /// A multishot operation posts without F_MORE although nothing went wrong.
+    end_multishot: u16 = 0,
+    /// EMFILE, ENFILE, ENOMEM, ECONNABORTED.
+    accept_error: u16 = 0,
+    receive_error: u16 = 0,
+    send_error: u16 = 0,
+    connect_error: u16 = 0,
+    /// A cancel says -EALREADY and the operation ends a little later by itself.
+    cancel_already: u16 = 0,
+    /// A cancelled operation still delivers before it ends.
+    late_bytes: u16 = 0,
+    /// The end of a receive carries a buffer although it has no bytes (F27).
+    buffer_at_end: u16 = 0,
+
+    /// Each fault is off half of the time, so that a run is not the same soup of everything.
+    pub fn random(source: std.Random) Faults {
+        var faults = Faults{};
+        inline for (@typeInfo(Faults).@"struct".fields) |field| {
+            if (source.boolean()) @field(faults, field.name) = 1 + source.uintLessThan(u16, most(field.name));
+        }
+        return faults;
+    }
+
+    fn most(comptime name: []const u8) u16 {
+        const rare = .{ "receive_error", "send_error", "oversleep" };
+        inline for (rare) |other| if (comptime std.mem.eql(u8, name, other)) return 8;
+        return if (comptime std.mem.eql(u8, name, "accept_error")) 100 else 300;
+    }
+};
+
+/// A rule that the model kernel breaks on purpose, as a broken engine would make it look: the
+/// simulator must fail under each of them, or it could not be believed when it passes.
+pub const Sabotage = enum {
+    none,
+    /// One completion never comes.
+    drop_completion,
+    /// The same bytes go out twice.
+    send_twice,
+    /// A receive is submitted a second time.
+    receive_twice,
+    /// A buffer's id is given back twice.
+    recycle_twice,
+    /// A descriptor is closed while its receive is in flight.
+    close_early,
+    /// A cancel is not carried out.
+    ignore_cancel,
+    /// Bytes are released while the kernel still reads them.
+    release_early,
+    /// One submission entry is lost.
+    drop_submission,
+    /// Two received parts change places.
+    swap_received,
+    /// The application hears of an end twice.
+    lose_twice,
+};
+
+/// The first thing that must never happen and did.
+pub const Report = struct {
+    violation: ?[]const u8 = null,
+    user_data: u64 = 0,
+    at_ns: u64 = 0,
+
+    pub fn add(self: *Report, text: []const u8, user_data: u64, at_ns: u64) void {
+        if (self.violation != null) return;
+        self.* = .{ .violation = text, .user_data = user_data, .at_ns = at_ns };
+    }
+};

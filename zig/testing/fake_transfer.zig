@@ -1,0 +1,309 @@
+//! Carrying out the operations of the model kernel: checks at submission, one attempt, cancel.
+//! Owns nothing: the kernel owns the operations, the network the bytes. Each attempt either ends
+//! the operation or leaves it waiting for its socket to change.
+
+const std = @import("std");
+const kernel_abi = @import("../kernel.zig");
+const linux = kernel_abi.linux;
+const negative = kernel_abi.negative;
+const Network = @import("fake_network.zig");
+
+/// Multishots deliver this often in a row before others have their turn, as Linux does.
+const multishot_retries = 32;
+
+/// Looks at a new operation. False: it was refused, with its completion posted.
+pub fn begin(kernel: anytype, index: u32) bool {
+    const operation = &kernel.operations.items[index];
+    const sqe = &operation.sqe;
+    switch (sqe.opcode) {
+        .ASYNC_CANCEL => return true,
+        .READ => {
+            kernel.reader = index;
+            return true;
+        },
+        .TIMEOUT => kernel.counts.timeouts += 1,
+        .ACCEPT => return begin_accept(kernel, index),
+        .RECV, .SEND, .SENDMSG, .CONNECT, .SHUTDOWN, .CLOSE => {
+            switch (kernel.network.find(sqe.fd)) {
+                .socket => |socket| {
+                    operation.socket = socket;
+                    socket.operations += 1;
+                    kernel.check_life(sqe.user_data, socket.id);
+                    return begin_stream(kernel, index, socket);
+                },
+                else => kernel.violated("an entry names a closed descriptor", sqe.user_data),
+            }
+        },
+        else => kernel.violated("an operation that the model does not know", sqe.user_data),
+    }
+    kernel.finish(index, negative(.BADF), 0);
+    return false;
+}
+
+fn begin_accept(kernel: anytype, index: u32) bool {
+    const operation = &kernel.operations.items[index];
+    const sqe = &operation.sqe;
+    kernel.counts.accepts += 1;
+    if (sqe.rw_flags != linux.SOCK.NONBLOCK | linux.SOCK.CLOEXEC)
+        kernel.violated("accepted sockets would block or be inherited", sqe.user_data);
+    if (sqe.addr != 0 and operation.is_multishot())
+        kernel.violated("a multishot accept shares one address", sqe.user_data);
+    switch (kernel.network.find(sqe.fd)) {
+        .listener => |listener| {
+            if (listener.acceptor != null) kernel.violated("two accepts on one listener", sqe.user_data);
+            listener.acceptor = index;
+            operation.listener = listener;
+            return true;
+        },
+        else => kernel.violated("an accept names a closed descriptor", sqe.user_data),
+    }
+    kernel.finish(index, negative(.BADF), 0);
+    return false;
+}
+
+fn begin_stream(kernel: anytype, index: u32, socket: *Network.Socket) bool {
+    const operation = &kernel.operations.items[index];
+    switch (operation.sqe.opcode) {
+        .RECV => {
+            kernel.counts.receives += 1;
+            if (socket.receiver != null) kernel.violated("two receives on one stream", operation.sqe.user_data);
+            socket.receiver = index;
+        },
+        .SEND, .SENDMSG => {
+            kernel.counts.sends += 1;
+            if (socket.sender != null) kernel.violated("two sends on one stream", operation.sqe.user_data);
+            if (operation.sqe.rw_flags & linux.MSG.NOSIGNAL == 0)
+                kernel.violated("a send may raise SIGPIPE", operation.sqe.user_data);
+            if (operation.part(0).len == 0) kernel.violated("a send of nothing", operation.sqe.user_data);
+            socket.sender = index;
+        },
+        .CONNECT => socket.connector = index,
+        else => {},
+    }
+    return true;
+}
+
+/// The operation's last completion is posted: it names its socket no more.
+pub fn leave(kernel: anytype, index: u32) void {
+    const operation = &kernel.operations.items[index];
+    if (operation.listener) |listener| listener.acceptor = null;
+    if (kernel.reader == index) kernel.reader = null;
+    const socket = operation.socket orelse return;
+    socket.operations -= 1;
+    if (socket.receiver == index) socket.receiver = null;
+    if (socket.sender == index) socket.sender = null;
+    if (socket.connector == index) socket.connector = null;
+}
+
+pub fn attempt(kernel: anytype, index: u32) void {
+    const operation = &kernel.operations.items[index];
+    if (operation.cancelled) return end_cancelled(kernel, index);
+    switch (operation.sqe.opcode) {
+        .ASYNC_CANCEL => cancel(kernel, index),
+        .READ => poll_reader(kernel),
+        .ACCEPT => accept(kernel, index),
+        .RECV => receive(kernel, index, multishot_retries),
+        .SEND, .SENDMSG => send(kernel, index),
+        .CONNECT => connect(kernel, index),
+        .SHUTDOWN => kernel.finish(index, kernel.network.shutdown(operation.socket.?), 0),
+        .CLOSE => close(kernel, index),
+        else => unreachable,
+    }
+}
+
+/// The eventfd is a real one: the engine's mailbox writes to it.
+pub fn poll_reader(kernel: anytype) void {
+    const index = kernel.reader orelse return;
+    const operation = &kernel.operations.items[index];
+    if (operation.state != .waiting) return;
+    var count: u64 = 0;
+    if (linux.errno(linux.read(operation.sqe.fd, @ptrCast(&count), 8)) != .SUCCESS) return;
+    const target: *u64 = @ptrFromInt(operation.sqe.addr);
+    target.* = count;
+    kernel.finish(index, 8, 0);
+}
+
+fn accept(kernel: anytype, index: u32) void {
+    while (true) {
+        const operation = &kernel.operations.items[index];
+        const listener = operation.listener.?;
+        if (kernel.chance(kernel.faults.accept_error)) return accept_error(kernel, index);
+        const fd = kernel.network.accept(listener);
+        if (fd == negative(.AGAIN)) return;
+        if (fd < 0 or !operation.is_multishot() or ends_here(kernel)) return kernel.finish(index, fd, 0);
+        kernel.post_more(index, fd, 0);
+    }
+}
+
+fn accept_error(kernel: anytype, index: u32) void {
+    const backlog = &kernel.operations.items[index].listener.?.backlog;
+    const result: i32 = switch (kernel.random().uintLessThan(u8, 5)) {
+        0 => negative(.MFILE),
+        1 => negative(.NFILE),
+        2 => negative(.NOMEM),
+        3 => negative(.INTR),
+        else => blk: {
+            if (backlog.items.len > 0) {
+                const socket = backlog.orderedRemove(0);
+                socket.taint.never_accepted = true;
+                socket.reset_to_peer = true;
+            }
+            break :blk negative(.CONNABORTED);
+        },
+    };
+    kernel.finish(index, result, 0);
+}
+
+/// A multishot cannot go on when the queue is full, and at times for no reason at all.
+fn ends_here(kernel: anytype) bool {
+    return !kernel.completions.has_room() or kernel.chance(kernel.faults.end_multishot);
+}
+
+fn receive(kernel: anytype, index: u32, most: u32) void {
+    var left = most;
+    while (left > 0) : (left -= 1) {
+        const operation = &kernel.operations.items[index];
+        const socket = operation.socket.?;
+        if (socket.connected and !socket.broken and kernel.chance(kernel.faults.receive_error)) {
+            socket.taint.injected_error = true;
+            kernel.network.break_off(socket);
+            return finish_receive(kernel, index, negative(if (kernel.random().boolean()) .CONNRESET else .TIMEDOUT));
+        }
+        const picked = pick(kernel, index) orelse {
+            kernel.counts.enobufs += 1;
+            return kernel.finish(index, negative(.NOBUFS), 0);
+        };
+        const bid, const memory = picked;
+        const short = kernel.chance(kernel.faults.short_receive);
+        const size = if (short) 1 + kernel.random().uintLessThan(usize, memory.len) else memory.len;
+        const result = kernel.network.receive(socket, memory[0..size]);
+        if (result == negative(.AGAIN)) return;
+        if (result <= 0) return finish_receive(kernel, index, result);
+        if (kernel.sabotages(.swap_received) and result > 1)
+            std.mem.swap(u8, &memory[0], &memory[@intCast(result - 1)]);
+        const flags = take_buffer(kernel, index, bid);
+        if (!operation.is_multishot() or ends_here(kernel)) return kernel.finish(index, result, flags);
+        kernel.post_more(index, result, flags);
+    }
+    kernel.schedule(index, 1);
+}
+
+/// Where the bytes would go: looked for before the socket is asked, as Linux does.
+fn pick(kernel: anytype, index: u32) ?struct { u16, []u8 } {
+    const operation = &kernel.operations.items[index];
+    if (operation.selects_buffer()) {
+        const bid, const memory = kernel.buffers.peek(&kernel.report, kernel.now_ns) orelse return null;
+        const length = operation.sqe.len;
+        return .{ bid, if (length == 0) memory else memory[0..@min(memory.len, length)] };
+    }
+    const pointer: [*]u8 = @ptrFromInt(operation.sqe.addr);
+    return .{ 0, pointer[0..operation.sqe.len] };
+}
+
+fn take_buffer(kernel: anytype, index: u32, bid: u16) u32 {
+    if (!kernel.operations.items[index].selects_buffer()) return 0;
+    kernel.buffers.commit(bid);
+    return linux.IORING_CQE_F_BUFFER | @as(u32, bid) << linux.IORING_CQE_BUFFER_SHIFT;
+}
+
+/// The end of a stream; older kernels hand out a buffer with it (F27).
+fn finish_receive(kernel: anytype, index: u32, result: i32) void {
+    var flags: u32 = 0;
+    if (kernel.operations.items[index].selects_buffer() and kernel.chance(kernel.faults.buffer_at_end)) {
+        if (pick(kernel, index)) |picked| flags = take_buffer(kernel, index, picked[0]);
+    }
+    kernel.finish(index, result, flags);
+}
+
+fn send(kernel: anytype, index: u32) void {
+    const operation = &kernel.operations.items[index];
+    const socket = operation.socket.?;
+    if (!socket.broken and kernel.chance(kernel.faults.send_error)) {
+        socket.taint.injected_error = true;
+        kernel.network.break_off(socket);
+        return kernel.finish(index, negative(if (kernel.random().boolean()) .PIPE else .CONNRESET), 0);
+    }
+    const result = send_parts(kernel, index);
+    if (result != negative(.AGAIN)) kernel.finish(index, result, 0);
+}
+
+fn send_parts(kernel: anytype, index: u32) i32 {
+    const operation = &kernel.operations.items[index];
+    const socket = operation.socket.?;
+    var total: usize = 0;
+    while (true) {
+        var bytes = operation.part(total);
+        if (bytes.len == 0) break;
+        const short = kernel.chance(kernel.faults.short_send);
+        if (short) bytes = bytes[0 .. 1 + kernel.random().uintLessThan(usize, bytes.len)];
+        const result = kernel.network.send(socket, bytes);
+        if (result < 0) return if (total > 0) @intCast(total) else result;
+        if (kernel.sabotages(.send_twice)) _ = kernel.network.send(socket, bytes);
+        total += @intCast(result);
+        if (short or result < bytes.len) break;
+    }
+    return @intCast(total);
+}
+
+fn connect(kernel: anytype, index: u32) void {
+    const socket = kernel.operations.items[index].socket.?;
+    if (kernel.chance(kernel.faults.connect_error)) {
+        socket.taint.injected_error = true;
+        return kernel.finish(index, negative(.HOSTUNREACH), 0);
+    }
+    switch (socket.outcome) {
+        .succeed => {
+            socket.connected = true;
+            kernel.finish(index, 0, 0);
+        },
+        .refuse => kernel.finish(index, negative(.CONNREFUSED), 0),
+        .silent => {},
+    }
+}
+
+fn close(kernel: anytype, index: u32) void {
+    const operation = &kernel.operations.items[index];
+    const socket = operation.socket.?;
+    if (socket.operations > 1) kernel.violated("a descriptor is closed under an operation", operation.sqe.user_data);
+    kernel.end_life(operation.sqe.user_data);
+    kernel.finish(index, kernel.network.close(operation.sqe.fd), 0);
+}
+
+fn cancel(kernel: anytype, index: u32) void {
+    kernel.counts.cancels += 1;
+    const wanted = kernel.operations.items[index].sqe.addr;
+    const target = kernel.by_user_data.get(wanted) orelse return kernel.finish(index, negative(.NOENT), 0);
+    const operation = &kernel.operations.items[target];
+    if (operation.state == .over) return kernel.finish(index, negative(.NOENT), 0);
+    if (kernel.sabotages(.ignore_cancel)) return kernel.finish(index, 0, 0);
+    operation.cancelled = true;
+    if (kernel.chance(kernel.faults.cancel_already)) {
+        kernel.schedule(target, kernel.some_delay());
+        return kernel.finish(index, negative(.ALREADY), 0);
+    }
+    const first = kernel.random().boolean();
+    if (first) kernel.finish(index, 0, 0);
+    if (kernel.chance(kernel.faults.late_bytes)) {
+        kernel.schedule(target, kernel.some_delay());
+    } else {
+        attempt(kernel, target);
+    }
+    if (!first) kernel.finish(index, 0, 0);
+}
+
+/// A cancelled operation may still have done something.
+fn end_cancelled(kernel: anytype, index: u32) void {
+    const operation = &kernel.operations.items[index];
+    const ended = negative(if (kernel.random().uintLessThan(u8, 4) == 0) .INTR else .CANCELED);
+    if (!kernel.chance(kernel.faults.late_bytes)) return kernel.finish(index, ended, 0);
+    switch (operation.sqe.opcode) {
+        .RECV => receive(kernel, index, 1),
+        .SEND, .SENDMSG => {
+            const result = send_parts(kernel, index);
+            if (result > 0) return kernel.finish(index, result, 0);
+        },
+        .ACCEPT => accept(kernel, index),
+        else => {},
+    }
+    if (operation.state == .waiting) kernel.finish(index, ended, 0);
+}
