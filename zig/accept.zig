@@ -53,7 +53,7 @@ pub fn adjust_all(worker: anytype) void {
 }
 
 /// Arms or cancels the listener's accept, as the worker's state wants it. When no submission
-/// entry is free, the next turn tries again.
+/// entry is free, the next turn tries again, and this one does not sleep: nothing might wake it.
 fn adjust(worker: anytype, listener: *Listener, index: u32) void {
     const room = worker.slab.connections.len - worker.slab.active;
     const wanted = !worker.listeners.paused and !listener.backing_off and listener.failed == 0 and room > 0;
@@ -61,7 +61,7 @@ fn adjust(worker: anytype, listener: *Listener, index: u32) void {
     if (wanted and listener.accept == .none) {
         arm(worker, listener, index);
     } else if ((!wanted or crowded) and listener.accept == .armed) {
-        const sqe = worker.get_sqe() orelse return;
+        const sqe = entry(worker) orelse return;
         sqe.opcode = .ASYNC_CANCEL;
         sqe.fd = -1;
         sqe.addr = Token.init(.accept, index, 0).to_user_data();
@@ -75,8 +75,14 @@ fn adjust(worker: anytype, listener: *Listener, index: u32) void {
     }
 }
 
+fn entry(worker: anytype) ?*linux.io_uring_sqe {
+    if (worker.get_sqe()) |sqe| return sqe;
+    worker.stay_awake = true;
+    return null;
+}
+
 fn arm(worker: anytype, listener: *Listener, index: u32) void {
-    const sqe = worker.get_sqe() orelse return;
+    const sqe = entry(worker) orelse return;
     sqe.opcode = .ACCEPT;
     sqe.fd = listener.fd;
     // No address here: a multishot accept would share one buffer among all (F60).
