@@ -49,7 +49,13 @@ def _parser() -> argparse.ArgumentParser:
             print(f"pyuring: {message} (see {self.prog} --help)", file=sys.stderr)
             return 2
 
+    class Version(argparse.Action):
+        def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+            print(f"pyuring {_version()}")
+            parser.exit()
+
     parser = OneLineParser(prog="pyuring", description="A network engine built on io_uring.")
+    parser.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(required=True, metavar="serve | probe")
     probe = commands.add_parser("probe", help="say what this kernel can do")
     probe.add_argument("--json", action="store_true", help="for programs to read")
@@ -76,6 +82,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _version() -> str:
+    """Return the version of the distribution that is installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("pyuring-engine")
+    except PackageNotFoundError:
+        return "(not installed, imported from a clone)"
+
+
 _SERVE = "Serve MODULE:NAME until SIGINT or SIGTERM; a second one exits at once."
 
 
@@ -87,9 +103,13 @@ def _probe(options: argparse.Namespace) -> int:
     if options.json:
         import json
 
-        print(json.dumps(profile.to_dict(), indent=2))
+        text = json.dumps(profile.to_dict(), indent=2)
     else:
-        print(profile.describe())
+        text = profile.describe()
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # `pyuring probe | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
     return 0
 
 
@@ -127,11 +147,13 @@ def _engine(factory: Callable[[], Any], options: argparse.Namespace) -> Engine:
 
 
 def _announce(engine: Engine, workers: int) -> None:
-    """Write the one line that says that connections are accepted."""
+    """Write the line that says that connections are accepted, and one a tier that was missed."""
     where = " and ".join(engine.addresses)
     threads = "1 worker" if workers == 1 else f"{workers} workers"
     line = f"pyuring: listening on {where} (tier {engine.tier.name}, {threads})"
-    print(line, file=sys.stderr, flush=True)
+    steps = engine.ladder.steps if engine.ladder is not None else ()
+    missed = [f"pyuring: not {step.tier.name}: {step.reason}" for step in steps]
+    print(line, *missed, sep="\n", file=sys.stderr, flush=True)
 
 
 def _watch_signals(events: SimpleQueue[int]) -> None:
@@ -153,6 +175,9 @@ def load(target: str) -> Callable[[], Any]:
     module_name, colon, name = target.partition(":")
     if not colon or not module_name or not name:
         raise UsageError(f"{target!r} is not MODULE:NAME")
+    if module_name.endswith(".py") or "/" in module_name:
+        module = module_name.removeprefix("./").removesuffix(".py").replace("/", ".")
+        raise UsageError(f"{module_name!r} is a file; write the module: {module}:{name}")
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does
     found = _import(module_name)
@@ -167,7 +192,7 @@ def load(target: str) -> Callable[[], Any]:
 
 
 def _import(name: str) -> Any:
-    """Import a module; when it is itself at fault its traceback is shown before the line."""
+    """Import a module; where it is itself at fault, the line says with what and where."""
     import importlib
 
     try:
@@ -178,12 +203,15 @@ def _import(name: str) -> Any:
             raise UsageError(f"no module named {missing!r} (looked in {os.getcwd()} too)") from None
         raise UsageError(f"module {name!r} needs {missing!r}, which is not installed") from None
     except (Exception, SystemExit) as error:
+        what = f"SyntaxError({error.msg!r})" if isinstance(error, SyntaxError) else repr(error)
         where = _last_line(error)
-        raise UsageError(f"module {name!r} cannot be imported: {error!r}{where}") from None
+        raise UsageError(f"module {name!r} cannot be imported: {what}{where}") from None
 
 
 def _last_line(error: BaseException) -> str:
     """Return the place an exception was raised at."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" at {error.filename}:{error.lineno}"
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -203,6 +231,8 @@ def _check_factory(target: str, found: Any) -> None:
     receives = hasattr(found, "data_received") or hasattr(found, "get_buffer")
     if inspect.isclass(found) and not receives:
         raise UsageError(f"{target} has neither data_received nor get_buffer: not a protocol")
+    if inspect.isclass(found) and not hasattr(found, "connection_made"):
+        raise UsageError(f"{target} has no connection_made: not a protocol")
     try:
         inspect.signature(found).bind()
     except TypeError as error:

@@ -6,12 +6,18 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from command import COMMAND, ROOT, Served, run
 from peers import connect, echoes, read_exactly, read_to_end, refused
+
+from pyuring import Ladder, LadderStep, Tier
+from pyuring.__main__ import _announce
 
 ECHO = "examples.echo:Echo"
 FREE = ("--bind", "127.0.0.1:0")
@@ -20,8 +26,12 @@ MISTAKES = """
 class NoProtocol:
     pass
 
+class Deaf:
+    def data_received(self, data): ...
+
 class NeedsMore:
     def __init__(self, thing): ...
+    def connection_made(self, transport): ...
     def data_received(self, data): ...
 
 async def coroutine(): ...
@@ -39,6 +49,7 @@ def mistakes(tmp_path: Path) -> Path:
     (tmp_path / "mistakes.py").write_text(MISTAKES)
     (tmp_path / "broken.py").write_text("import not_there_at_all\n")
     (tmp_path / "raising.py").write_text("\n\n1 / 0\n")
+    (tmp_path / "unfinished.py").write_text("\nx = (\n")
     return tmp_path
 
 
@@ -127,6 +138,13 @@ def test_takes_the_sockets_of_a_service_manager() -> None:
         (("no_such_module:x",), "no module named 'no_such_module'"),
         (("broken:x",), "module 'broken' needs 'not_there_at_all', which is not installed"),
         (("raising:x",), "module 'raising' cannot be imported: ZeroDivisionError"),
+        (("unfinished:x",), "SyntaxError(\"'(' was never closed\") at "),
+        (("unfinished:x",), "unfinished.py:2\n"),
+        (
+            ("./mistakes.py:factory",),
+            "'./mistakes.py' is a file; write the module: mistakes:factory",
+        ),
+        (("mistakes:Deaf",), "mistakes:Deaf has no connection_made"),
         (("mistakes:absent",), "module 'mistakes' has no 'absent'"),
         (("mistakes:number",), "mistakes:number is int, not a protocol class or a factory"),
         (("mistakes:NoProtocol",), "neither data_received nor get_buffer"),
@@ -174,3 +192,20 @@ def test_probe_speaks_to_people_and_to_programs() -> None:
 def test_help_is_there() -> None:
     assert "serve" in run("--help").stdout
     assert "MODULE:NAME" in run("serve", "--help").stdout
+    assert run("--version").stdout.startswith("pyuring ")
+
+
+def test_probe_stands_a_reader_that_goes_away() -> None:
+    command = f"{' '.join(COMMAND)} probe | true"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_says_why_the_tier_is_not_the_one_asked(capfd: pytest.CaptureFixture[str]) -> None:
+    steps = (LadderStep(Tier.HIGH, "too old"), LadderStep(Tier.MID, "odd"))
+    ladder = Ladder(Tier.HIGH, Tier.BASE, steps)
+    engine: Any = SimpleNamespace(addresses=["unix:@x"], tier=Tier.BASE, ladder=ladder)
+    _announce(engine, 1)
+    first, *rest = capfd.readouterr().err.splitlines()
+    assert first == "pyuring: listening on unix:@x (tier BASE, 1 worker)"
+    assert rest == ["pyuring: not HIGH: too old", "pyuring: not MID: odd"]
