@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from pyuring import addresses, listeners, running
 from pyuring.config import EngineConfig, check_seconds
-from pyuring.errors import EngineClosedError, ForkedError, report
+from pyuring.errors import EngineClosedError, ForkedError
 from pyuring.gate import Gate
 from pyuring.metrics import EngineMetrics
+from pyuring.reports import report
 from pyuring.startup import start_first, start_next
 from pyuring.worker import Worker, current_worker
 
@@ -55,6 +56,8 @@ class Engine:
     ) -> None:
         if not callable(protocol_factory):
             raise TypeError(f"not a protocol factory: {protocol_factory!r} cannot be called")
+        if config is not None and not isinstance(config, EngineConfig):
+            raise TypeError(f"config: must be an EngineConfig, not {type(config).__name__}")
         config = config or EngineConfig()
         self.config = dataclasses.replace(config, **overrides) if overrides else config
         self._factory = protocol_factory

@@ -1,7 +1,6 @@
 """The errors pyuring raises besides OSError and its subclasses, and what to do about each.
 
-Owns the exception tree, the words for a refused io_uring, and the report of an exception that
-nobody catches; never raises anything on its own.
+Owns the exception tree and the words for a refused io_uring; never raises anything on its own.
 
     PyuringError
     ├── NativeLibraryError      also ImportError: libpyuring.so is missing or is another build's
@@ -22,10 +21,8 @@ Python has for it (BlockingIOError, PermissionError, TimeoutError …).
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import sys
 
 __all__ = [
     "BufferGroupError",
@@ -40,7 +37,6 @@ __all__ = [
     "RingUnavailableError",
     "SqeStateError",
     "WrongThreadError",
-    "report",
 ]
 
 
@@ -78,7 +74,7 @@ class RingUnavailableError(RingError, OSError):
     def __init__(self, number: int, reason: str = "", remedy: str = "") -> None:
         # OSError.__new__ keeps (errno, strerror) from the arguments; these are for people.
         text = reason or os.strerror(number)
-        super().__init__(number, f"{text}. {remedy}" if remedy else text)
+        super().__init__(number, f"{text}; {remedy}" if remedy else text)
         self.reason = text
         self.remedy = remedy
 
@@ -165,16 +161,3 @@ def _memlock() -> str:
 
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     return "unlimited" if soft == resource.RLIM_INFINITY else f"{soft // 1024} KiB"
-
-
-def report(exc: BaseException, where: str, transport: object = None) -> None:
-    """Write an exception with its traceback to stderr: the hook when none is configured.
-
-    What cannot be written, to a pipe that is closed say, is lost: it must not end the worker.
-    """
-    import traceback
-
-    with contextlib.suppress(Exception):
-        whom = f" of {transport!r}" if transport is not None else ""
-        text = "".join(traceback.format_exception(type(exc), exc, exc.__traceback__))
-        sys.stderr.write(f"pyuring: exception in {where}{whom}\n{text}")

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from pyuring import _native
 from pyuring.connector import Connector
-from pyuring.errors import EngineClosedError, report
+from pyuring.errors import EngineClosedError
+from pyuring.reports import report
 from pyuring.timers import Handle, TimerHandle, TimerQueue
 from pyuring.transport import Transport
 
@@ -303,9 +304,8 @@ class Worker:
                 self._run_timers()
             if flags & _ACCEPT_STOPPED and self._accept == "cancelling":
                 self._accept_cancelled()
-            if flags & _DRAINED and self._ending and not self._ready:
-                if self.aborted or self._accept in ("on", "off"):  # the queues are empty too (F59)
-                    return
+            if flags & _DRAINED and self._ending and not self._ready and self._accept_is_settled():
+                return
 
     def _timeout_ns(self) -> int:
         """Return how long the next turn may sleep (F7): 0 when calls wait, -1 when nothing does."""
@@ -353,6 +353,10 @@ class Worker:
         calls, self._stopped_calls = self._stopped_calls, []
         for call in calls:
             call(self)
+
+    def _accept_is_settled(self) -> bool:
+        """Return whether nobody in a listener's queue is to be served still (F59)."""
+        return self.aborted or self._accept in ("on", "off")
 
     def _somebody_waits(self) -> bool:
         """Return whether a queue still has somebody, and there is time left to serve them."""

@@ -31,7 +31,7 @@ PYTHON_LAYERS: Layers = (
     ("capability", "buffers"),
     ("ring",),
     ("_native",),
-    ("addresses", "constants", "errors", "messages", "reasons"),
+    ("addresses", "constants", "errors", "messages", "reasons", "reports"),
 )
 
 # The kernel in memory that a ring of the tests stands on: a ring, not a test.
