@@ -85,3 +85,9 @@ def test_overrides_are_laid_over_a_configuration() -> None:
 def test_no_time_is_zero_nanoseconds() -> None:
     assert nanoseconds(None) == 0
     assert nanoseconds(0.25) == 250_000_000
+
+
+@pytest.mark.parametrize("config", [{"workers": 2}, 9000])
+def test_an_engine_takes_nothing_else_for_its_configuration(config: Any) -> None:
+    with pytest.raises(TypeError, match="config: must be an EngineConfig, not (dict|int)"):
+        Engine(object, "127.0.0.1:0", config)

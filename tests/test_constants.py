@@ -40,12 +40,13 @@ PREFIXES = {
 @pytest.mark.parametrize("name", PREFIXES)
 def test_flags_are_the_headers(name: str) -> None:
     text = header()
+    older = "IORING_OP_PIPE" not in text  # than 6.16: a distribution's, which lacks newer flags
     for member in getattr(constants, name):
         full = PREFIXES[name] + member.name
         full = full.replace("IORING_TIMEOUT_LINK_UPDATE", "IORING_LINK_TIMEOUT_UPDATE")
         match = re.search(rf"#define {full}\s+\(1U << (\d+)\)", text)
-        if match is None and name in ("SetupFlags", "Features", "TimeoutFlags"):
-            continue  # an older header
+        if match is None and (older or name in ("SetupFlags", "Features", "TimeoutFlags")):
+            continue
         assert match is not None, full
         assert member == 1 << int(match[1])
 

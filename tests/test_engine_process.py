@@ -92,6 +92,7 @@ def test_f48_a_signal_handler_that_raises_ends_listen_in_order(run_python: Run) 
 
 _F48 = """
 import os, signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 sys.path.insert(0, "tests")
 from peers import connect, read_to_end, refused
 from peers import Echo
