@@ -89,5 +89,5 @@ def test_no_time_is_zero_nanoseconds() -> None:
 
 @pytest.mark.parametrize("config", [{"workers": 2}, 9000])
 def test_an_engine_takes_nothing_else_for_its_configuration(config: Any) -> None:
-    with pytest.raises(TypeError, match="config: must be an EngineConfig, not (dict|int)"):
+    with pytest.raises(TypeError, match="config: must be an EngineConfig"):
         Engine(object, "127.0.0.1:0", config)
