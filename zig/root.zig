@@ -36,5 +36,5 @@ test {
     _ = @import("kernel.zig");
     _ = @import("probe.zig");
     _ = @import("buffer_group.zig");
-    _ = @import("testing/simulator.zig");
+    _ = @import("testing/all.zig");
 }

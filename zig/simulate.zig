@@ -28,5 +28,5 @@ pub fn main(init: std.process.Init.Minimal) !u8 {
 }
 
 test {
-    _ = simulator;
+    _ = @import("testing/all.zig");
 }

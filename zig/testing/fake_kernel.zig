@@ -75,6 +75,12 @@ pub const Kernel = struct {
     reader: ?u32 = null,
     /// What the engine says its next deadline is: a wait must not go beyond it (F7).
     wake_by_ns: u64 = std.math.maxInt(u64),
+    /// So many receives are refused when they are submitted, each the end of its batch (F1).
+    refused_receives: u32 = 0,
+    /// So many who wait in a backlog hang up before they are accepted.
+    aborted_accepts: u32 = 0,
+    /// What the next io_uring_enter says, if not 0: -errno.
+    enter_failure: i32 = 0,
     /// A wait without end while nothing was left that could end it.
     stuck: bool = false,
 

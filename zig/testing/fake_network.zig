@@ -110,6 +110,7 @@ pub const Network = struct {
     open: usize = 0,
     /// Open descriptors at most, listeners included.
     limit: usize = std.math.maxInt(usize),
+    backlog_most: usize = 4096,
     inbound_capacity: usize = 4096,
     outbound_capacity: usize = 4096,
     next_id: u64 = 1,
@@ -225,7 +226,7 @@ pub const Network = struct {
     // The peer's end.
 
     pub fn connect(self: *Network, listener: *Listener) ?*Socket {
-        if (listener.closed or listener.backlog.items.len >= 4096) return null;
+        if (listener.closed or listener.backlog.items.len >= self.backlog_most) return null;
         const socket = self.new_socket();
         listener.backlog.append(self.allocator, socket) catch @panic("out of memory");
         self.wake(listener.acceptor);

@@ -65,6 +65,10 @@ pub const FakeRing = struct {
         kernel.counts.enters += 1;
         kernel.now_ns += enter_ns;
         kernel.buffers.observe(&kernel.report, kernel.now_ns);
+        if (kernel.enter_failure != 0) {
+            defer kernel.enter_failure = 0;
+            return kernel.enter_failure;
+        }
         const pending = self.sq_pending();
         if (waits or pending == 0) kernel.poll_reader();
         kernel.run_due();
@@ -199,7 +203,11 @@ pub const FakeRing = struct {
                 socket.taint.never_accepted = true;
                 if (socket.operations > 0) kernel.violated("a descriptor is closed under an operation", 0);
             },
-            else => {},
+            // Its group would have a member that nobody serves (F23).
+            .listener => |listener| if (listener.acceptor != null) {
+                kernel.violated("a listener is closed under an accept", 0);
+            },
+            .free => {},
         }
         if (kernel.network.close(fd) < 0) kernel.violated("a descriptor is closed twice", 0);
     }
@@ -209,7 +217,9 @@ pub const FakeRing = struct {
         switch (kernel.network.find(fd)) {
             .listener => |listener| {
                 if (listener.backlog.items.len == 0) return negative(.AGAIN);
-                if (kernel.chance(kernel.faults.accept_error)) {
+                const aborted = kernel.aborted_accepts > 0;
+                if (aborted or kernel.chance(kernel.faults.accept_error)) {
+                    kernel.aborted_accepts -|= 1;
                     const socket = listener.backlog.orderedRemove(0);
                     socket.taint.never_accepted = true;
                     socket.reset_to_peer = true;

@@ -66,6 +66,12 @@ fn begin_stream(kernel: anytype, index: u32, socket: *Network.Socket) bool {
     switch (operation.sqe.opcode) {
         .RECV => {
             kernel.counts.receives += 1;
+            if (kernel.refused_receives > 0) {
+                kernel.refused_receives -= 1;
+                socket.taint.injected_error = true;
+                kernel.finish(index, negative(.INVAL), 0);
+                return false;
+            }
             if (socket.receiver != null) kernel.violated("two receives on one stream", operation.sqe.user_data);
             socket.receiver = index;
         },

@@ -97,7 +97,7 @@ pub const Application = struct {
         self.kernel.violated(text, session.socket.id);
     }
 
-    fn wish(self: *Application, session: *Session) void {
+    pub fn wish(self: *Application, session: *Session) void {
         if (session.wishing) return;
         session.wishing = true;
         const number = std.mem.indexOfScalar(*Session, self.sessions.items, session).?;
@@ -152,6 +152,11 @@ pub const Application = struct {
         const bytes = buffer[0..@min(count, buffer.len)];
         for (bytes, 0..) |*byte, i| byte.* = pattern(session.socket.id, session.written + i);
         if (bytes.len > 0) self.write(worker, session, bytes);
+    }
+
+    pub fn burst_now(self: *Application, worker: anytype, session: *Session) void {
+        worker.now_ns = self.kernel.now_ns;
+        self.burst(worker, session);
     }
 
     fn burst(self: *Application, worker: anytype, session: *Session) void {

@@ -1,0 +1,11 @@
+//! The tests that run a worker on the model kernel, named for root.zig and simulate.zig.
+//! Holds nothing else.
+
+test {
+    _ = @import("simulator.zig");
+    _ = @import("rows_queues.zig");
+    _ = @import("rows_accept.zig");
+    _ = @import("rows_receive.zig");
+    _ = @import("rows_send.zig");
+    _ = @import("rows_time.zig");
+}

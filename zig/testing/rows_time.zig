@@ -1,0 +1,90 @@
+//! Faults of time: deadlines, timers and clocks that jump, each on the model kernel by itself.
+//! Owns no state: rows.zig makes the model.
+
+const std = @import("std");
+const kernel = @import("../kernel.zig");
+const rows = @import("rows.zig");
+const expect = std.testing.expect;
+const expectEqual = std.testing.expectEqual;
+const timed_out = @intFromEnum(kernel.E.TIMEDOUT);
+
+fn with_idle(idle_ns: u64) rows.Options {
+    var options = rows.Options{};
+    options.config.idle_timeout_ns = idle_ns;
+    return options;
+}
+
+test "test_f44 bytes put off the idle deadline, and never that of a closing connection" {
+    const model = try rows.start(with_idle(rows.second), .echo);
+    defer model.destroy();
+    const socket = try rows.open(model);
+    const session = rows.session_of(model, socket);
+    for (0..10) |i| {
+        try expectEqual(1, rows.write(model, socket, i, 1));
+        model.run_for(500 * rows.ms);
+        try expect(session.state == .live);
+        _ = rows.read(model, socket);
+    }
+    const quiet_from = socket.moved_ns;
+    while (session.state == .live) model.turn(null);
+    try expectEqual(timed_out, session.reason);
+    const waited = model.kernel.now_ns - quiet_from;
+    try expect(waited >= rows.second and waited < rows.second + 10 * rows.ms);
+    // It is told, and lingers: from here a byte now and then puts nothing off.
+    var position: u64 = 10;
+    const until = model.kernel.now_ns + model.worker.config.linger_timeout_ns + 10 * rows.ms;
+    while (!socket.closed) {
+        try expect(model.kernel.now_ns < until);
+        position += rows.write(model, socket, position, 1);
+        model.run_for(300 * rows.ms);
+    }
+    try rows.end(model);
+}
+
+test "test_f45 no connection has a timer in the kernel" {
+    var options = with_idle(rows.second);
+    options.config.write_timeout_ns = rows.second;
+    options.config.max_connections = 300;
+    const model = try rows.start(options, .echo);
+    defer model.destroy();
+    for (0..200) |_| _ = model.client(.half_close, 200);
+    try rows.until_through(model);
+    for (0..100) |_| _ = try rows.open(model);
+    model.turns(2);
+    try expectEqual(0, model.kernel.counts.timeouts);
+    // A receive each, the accept, and the mailbox's read.
+    try expectEqual(102, model.kernel.in_flight);
+    try rows.end(model);
+}
+
+test "test_f46 an idle worker times an idle connection out, with no completion to tell the time" {
+    const model = try rows.start(with_idle(5 * rows.second), .echo);
+    defer model.destroy();
+    const socket = try rows.open(model);
+    const session = rows.session_of(model, socket);
+    const from = model.kernel.now_ns;
+    var turns: u32 = 0;
+    while (session.state == .live) : (turns += 1) model.turn(null);
+    const waited = model.kernel.now_ns - from;
+    try expect(waited > 5 * rows.second - 100 * rows.ms and waited < 5 * rows.second + 100 * rows.ms);
+    try expect(!model.kernel.stuck);
+    try expect(turns < 10); // and does not wake up in between (F63)
+    try rows.end(model);
+}
+
+test "test_f62 after the clock has jumped, what came meanwhile is read before anyone is timed out" {
+    const model = try rows.start(with_idle(10 * rows.second), .echo);
+    defer model.destroy();
+    const talker = try rows.open(model);
+    const silent = try rows.open(model);
+    model.turn(rows.second);
+    // Stopped for a minute, between two turns; the talker's bytes came during that time.
+    model.kernel.now_ns += 60 * rows.second;
+    _ = rows.write(model, talker, 0, 100);
+    model.turns(5);
+    try expect(rows.session_of(model, talker).state == .live);
+    try expectEqual(100, rows.read(model, talker));
+    try expect(rows.session_of(model, silent).state == .lost);
+    try expectEqual(timed_out, rows.session_of(model, silent).reason);
+    try rows.end(model);
+}
