@@ -146,10 +146,19 @@ fn welcome(worker: anytype, connection: *Connection, index: u32) void {
 /// Serves who connected before the pause: their connections would be reset when the socket
 /// closes (F24, F59).
 fn empty_queue(worker: anytype, listener: *Listener, index: u32) void {
-    while (worker.slab.active < worker.slab.connections.len) {
+    var unlucky: u32 = 0;
+    while (worker.slab.active < worker.slab.connections.len and unlucky < 1024) {
         const fd = worker.ring.accept_now(listener.fd);
-        if (fd < 0) break;
-        admit(worker, fd, index);
+        if (fd >= 0) {
+            admit(worker, fd, index);
+            continue;
+        }
+        switch (kernel.errno_of(fd)) {
+            // Empty; or nobody can be accepted now, whoever waits.
+            .AGAIN, .MFILE, .NFILE, .NOMEM, .NOBUFS, .BADF, .INVAL, .NOTSOCK, .OPNOTSUPP => break,
+            // One client's bad luck (ECONNABORTED …): others wait behind it.
+            else => unlucky += 1,
+        }
     }
     listener.emptied = true;
 }
