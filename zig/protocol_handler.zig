@@ -368,12 +368,18 @@ fn try_has(class: *Object, name: [*:0]const u8) ?void {
 /// PY_VECTORCALL_ARGUMENTS_OFFSET: the callee may use the entry before the arguments.
 const offset_flag: usize = 1 << (@bitSizeOf(usize) - 1);
 
+/// Holds the object: a protocol that replaces itself by set_protocol must outlive its own method,
+/// which is no matter for Python code, whose frame holds it, but is for methods written in C.
 fn call(object: *Object, name: *Object, argument: *Object) ?*Object {
+    const held = python.incref(object);
+    defer python.decref(held);
     var args = [_]*Object{ object, object, argument };
     return c.PyObject_VectorcallMethod(name, args[1..].ptr, 2 | offset_flag, null);
 }
 
 fn call_plain(object: *Object, name: *Object) ?*Object {
+    const held = python.incref(object);
+    defer python.decref(held);
     var args = [_]*Object{ object, object };
     return c.PyObject_VectorcallMethod(name, args[1..].ptr, 1 | offset_flag, null);
 }
