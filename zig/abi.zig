@@ -93,7 +93,8 @@ export fn pyuring_worker_unlisten(worker: *PythonWorker) void {
     accept.remove_all(worker);
 }
 
-/// The bits of `worker.Turn`, or -1 with an exception set. `timeout_ns` < 0: none.
+/// Turns until Python has something to do. The bits of `worker.Turn`, or -1 with an exception set.
+/// `timeout_ns` < 0: none.
 export fn pyuring_worker_turn(worker: *PythonWorker, timeout_ns: i64) i32 {
     return python_worker.turn(worker, timeout_ns);
 }

@@ -92,23 +92,34 @@ pub fn start_connect(
     return result;
 }
 
-/// One turn, then whatever Python has to say about it: a signal's handler that raised, or the
-/// application's KeyboardInterrupt. Returns the turn's flags, or -1 with an exception set.
+/// Turns until there is something for Python's half to do: another thread notified, a handler asked
+/// for a call or a timer, the time is over, accepting stopped, all is drained. Returns the last
+/// turn's flags, or -1 with an exception set: a signal's handler that raised, the application's
+/// KeyboardInterrupt, the ring's failure.
 pub fn turn(self: *PythonWorker, timeout_ns: i64) i32 {
     std.debug.assert(self.handler.home == protocol_handler.this_thread());
-    const result, const state = self.turn(if (timeout_ns < 0) null else @intCast(timeout_ns));
-    if (c.PyErr_CheckSignals() != 0) return -1;
-    if (self.handler.pending) |failure| {
-        self.handler.pending = null;
-        defer python.decref(failure);
-        python_errors.raise_object(failure);
-        return -1;
+    self.now_ns = self.ring.now_ns();
+    const until: ?u64 = if (timeout_ns < 0) null else self.now_ns +| @as(u64, @intCast(timeout_ns));
+    while (true) {
+        const left: ?u64 = if (until) |at| at -| self.now_ns else null;
+        const result, const state = self.turn(left);
+        if (c.PyErr_CheckSignals() != 0) return -1;
+        if (self.handler.pending) |failure| return raise_pending(self, failure);
+        if (result < 0) {
+            python_errors.raise(-result);
+            return -1;
+        }
+        const flags: u32 = @bitCast(state);
+        if (flags != 0 or self.stay_awake) return @bitCast(flags);
+        if (until) |at| if (self.now_ns >= at) return 0;
     }
-    if (result < 0) {
-        python_errors.raise(-result);
-        return -1;
-    }
-    return @bitCast(@as(u32, @bitCast(state)));
+}
+
+fn raise_pending(self: *PythonWorker, failure: *Object) i32 {
+    self.handler.pending = null;
+    defer python.decref(failure);
+    python_errors.raise_object(failure);
+    return -1;
 }
 
 /// Ends the worker. False when the kernel would not let go in time: then its memory is never

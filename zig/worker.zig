@@ -203,7 +203,8 @@ pub fn WorkerType(comptime RingT: type, comptime HandlerT: type) type {
                 self.ring.advance_cq(1);
                 self.metrics.completions += 1;
                 self.dispatch(&cqe);
-                // A slow handler must not hold back the replies that are ready.
+                // A slow handler must not hold back the replies that are ready. Sends run none.
+                if (Token.from_user_data(cqe.user_data).operation == .send) continue;
                 if (left > 1 and self.dirty_first != Slab.none and self.config.turn_budget_ns != 0) {
                     self.now_ns = self.ring.now_ns();
                     if (self.now_ns -| flushed_ns < self.config.turn_budget_ns) continue;
