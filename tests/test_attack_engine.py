@@ -342,3 +342,24 @@ def test_a_descriptor_that_the_application_closed_is_reported() -> None:
         peer.sendall(b"x")
         assert done.wait(PATIENCE)
     assert told == [(OSError, "close")]
+
+
+def test_f20_a_child_that_returns_from_a_handler_ends_and_says_why(run_python: RunPython) -> None:
+    code = """
+import os, sys
+sys.path.insert(0, "tests")
+from pyuring import Engine
+from peers import Echo, connect, echoes, read_exactly
+class Forker(Echo):
+    def data_received(self, data):
+        child = os.fork()
+        if child:
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            self.transport.write(b"%d" % status)
+with Engine(Forker, "127.0.0.1:0") as engine, connect(engine.address) as peer:
+    peer.sendall(b"x")
+    print(read_exactly(peer, 2))
+"""
+    done = run_python(code)
+    assert done.stdout == "b'70'\n", done.stderr
+    assert "os._exit()" in done.stderr

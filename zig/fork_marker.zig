@@ -20,6 +20,19 @@ pub fn is_here(wanted: u64) bool {
     return page.?.* == wanted;
 }
 
+/// Ends a child that was forked by a handler and has returned from it: the ring is not mapped here,
+/// and there is no loop to go on with. Says so, because the alternative is a segmentation fault.
+pub fn stop_unless_here(wanted: u64) void {
+    if (!is_here(wanted)) stop();
+}
+
+fn stop() noreturn {
+    @branchHint(.cold);
+    const text = "pyuring: a child that a handler forked returned from the handler; end it by os._exit() (F20)\n";
+    _ = linux.write(2, text, text.len);
+    linux.exit_group(70); // EX_SOFTWARE
+}
+
 var without_page: u64 = 0;
 
 /// Two threads may come here at once: the first page wins, for all numbers are compared there.

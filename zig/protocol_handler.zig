@@ -11,6 +11,7 @@ const kernel = @import("kernel.zig");
 const python = @import("python.zig");
 const python_errors = @import("python_errors.zig");
 const closing = @import("closing.zig");
+const fork_marker = @import("fork_marker.zig");
 const transport_object = @import("transport_object.zig");
 const connection_module = @import("connection.zig");
 const Connection = connection_module.Connection;
@@ -66,6 +67,7 @@ pub const ProtocolHandler = struct {
     transport_type: *Object,
     factories: [listeners_max]?*Object = @splat(null),
     home: *const u8,
+    process: u64,
     saved_thread: ?*anyopaque = null,
     /// KeyboardInterrupt or SystemExit out of the application, raised when the turn is over.
     pending: ?*Object = null,
@@ -78,6 +80,7 @@ pub const ProtocolHandler = struct {
             .hooks = python.incref(hooks),
             .transport_type = python.incref(transport_type),
             .home = this_thread(),
+            .process = fork_marker.epoch(),
         };
     }
 
@@ -115,7 +118,7 @@ pub const ProtocolHandler = struct {
         const transport = transport_object.create(self, worker, connection, protocol, shape) orelse
             return self.fail(worker, connection, "transport");
         connection.user = transport;
-        const result = call(protocol, names.connection_made, transport) orelse
+        const result = call(self, protocol, names.connection_made, transport) orelse
             return self.fail(worker, connection, "connection_made");
         python.decref(result);
     }
@@ -140,7 +143,7 @@ pub const ProtocolHandler = struct {
         const bytes = c.PyBytes_FromStringAndSize(data.ptr, @intCast(data.len)) orelse
             return self.fail(worker, connection, "data_received");
         defer python.decref(bytes);
-        const result = call(body.protocol.?, names.data_received, bytes) orelse
+        const result = call(self, body.protocol.?, names.data_received, bytes) orelse
             return self.fail(worker, connection, "data_received");
         python.decref(result);
     }
@@ -164,16 +167,16 @@ pub const ProtocolHandler = struct {
             const count = c.PyLong_FromLongLong(@intCast(taken)) orelse
                 return self.fail(worker, connection, "buffer_updated");
             defer python.decref(count);
-            const result = call(body.protocol.?, names.buffer_updated, count) orelse
+            const result = call(self, body.protocol.?, names.buffer_updated, count) orelse
                 return self.fail(worker, connection, "buffer_updated");
             python.decref(result);
         }
     }
 
-    fn fill_buffer(_: *ProtocolHandler, protocol: *Object, data: []const u8) ?usize {
+    fn fill_buffer(self: *ProtocolHandler, protocol: *Object, data: []const u8) ?usize {
         const hint = c.PyLong_FromLongLong(@intCast(data.len)) orelse return null;
         defer python.decref(hint);
-        const target = call(protocol, names.get_buffer, hint) orelse return null;
+        const target = call(self, protocol, names.get_buffer, hint) orelse return null;
         defer python.decref(target);
         var view = python.Buffer{};
         if (c.PyObject_GetBuffer(target, &view, python.PyBUF_WRITABLE) != 0) return null;
@@ -214,7 +217,7 @@ pub const ProtocolHandler = struct {
         const body = transport_object.body_of(connection);
         if (body.shape.buffered) return self.received_buffered(worker, connection, piece.data);
         const bytes: *Object = @ptrFromInt(piece.owner);
-        const result = call(body.protocol.?, names.data_received, bytes) orelse
+        const result = call(self, body.protocol.?, names.data_received, bytes) orelse
             return self.fail(worker, connection, "data_received");
         python.decref(result);
     }
@@ -223,7 +226,7 @@ pub const ProtocolHandler = struct {
     pub fn ended(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection) bool {
         const body = transport_object.body_of(connection);
         if (!body.shape.eof_received) return false;
-        const result = call_plain(body.protocol.?, names.eof_received) orelse {
+        const result = call_plain(self, body.protocol.?, names.eof_received) orelse {
             self.fail(worker, connection, "eof_received");
             return true; // aborted already
         };
@@ -237,7 +240,7 @@ pub const ProtocolHandler = struct {
     pub fn congested(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection) void {
         const body = transport_object.body_of(connection);
         if (!body.shape.pause_writing) return;
-        const result = call_plain(body.protocol.?, names.pause_writing) orelse
+        const result = call_plain(self, body.protocol.?, names.pause_writing) orelse
             return self.fail(worker, connection, "pause_writing");
         python.decref(result);
     }
@@ -245,7 +248,7 @@ pub const ProtocolHandler = struct {
     pub fn drained(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection) void {
         const body = transport_object.body_of(connection);
         if (!body.shape.resume_writing) return;
-        const result = call_plain(body.protocol.?, names.resume_writing) orelse
+        const result = call_plain(self, body.protocol.?, names.resume_writing) orelse
             return self.fail(worker, connection, "resume_writing");
         python.decref(result);
     }
@@ -260,7 +263,7 @@ pub const ProtocolHandler = struct {
         defer python.decref(cause);
         const protocol = body.detach();
         defer python.decref(protocol);
-        const result = call(protocol, names.connection_lost, cause) orelse
+        const result = call(self, protocol, names.connection_lost, cause) orelse
             return self.report(worker, transport, "connection_lost");
         python.decref(result);
     }
@@ -370,16 +373,18 @@ const offset_flag: usize = 1 << (@bitSizeOf(usize) - 1);
 
 /// Holds the object: a protocol that replaces itself by set_protocol must outlive its own method,
 /// which is no matter for Python code, whose frame holds it, but is for methods written in C.
-fn call(object: *Object, name: *Object, argument: *Object) ?*Object {
+fn call(handler: *const ProtocolHandler, object: *Object, name: *Object, argument: *Object) ?*Object {
     const held = python.incref(object);
     defer python.decref(held);
+    defer fork_marker.stop_unless_here(handler.process);
     var args = [_]*Object{ object, object, argument };
     return c.PyObject_VectorcallMethod(name, args[1..].ptr, 2 | offset_flag, null);
 }
 
-fn call_plain(object: *Object, name: *Object) ?*Object {
+fn call_plain(handler: *const ProtocolHandler, object: *Object, name: *Object) ?*Object {
     const held = python.incref(object);
     defer python.decref(held);
+    defer fork_marker.stop_unless_here(handler.process);
     var args = [_]*Object{ object, object };
     return c.PyObject_VectorcallMethod(name, args[1..].ptr, 1 | offset_flag, null);
 }
