@@ -88,8 +88,8 @@ pub const Socket = struct {
     connector: ?u32 = null,
     /// Operations in flight that name this socket.
     operations: u32 = 0,
-    /// The model peer at the other end, or the model application at ours.
-    peer: usize = 0,
+    /// Bytes that a test's own client has taken.
+    peer_got: u64 = 0,
     /// When bytes last went in or out at the engine's end, or it was made.
     moved_ns: u64 = 0,
 };

@@ -69,10 +69,18 @@ pub fn write(model: *Model, socket: *Socket, position: u64, count: usize) usize 
     return model.kernel.network.peer_write(socket, bytes);
 }
 
+/// What has come for the client, checked; how much it is.
 pub fn read(model: *Model, socket: *Socket) usize {
     var buffer: [4096]u8 = undefined;
     defer model.kernel.settle();
-    return model.kernel.network.peer_read(socket, &buffer);
+    const count = model.kernel.network.peer_read(socket, &buffer);
+    for (buffer[0..count], 0..) |byte, i| {
+        if (byte == application.pattern(socket.id, socket.peer_got + i)) continue;
+        model.kernel.violated("a peer got another's bytes, or out of order", socket.id);
+        break;
+    }
+    socket.peer_got += count;
+    return count;
 }
 
 /// Ends the worker and expects nothing left and nothing wrong.

@@ -49,6 +49,7 @@ test "test_f32 one receive at a time, through pauses and cancels, keeps the byte
         defer model.destroy();
         model.kernel.faults = .{ .short_receive = 500, .delay = 200, .late_bytes = 700, .cancel_already = 300, .end_multishot = 200 };
         model.app.pause_chance = 200;
+        model.app.pause_longest_ns = 200_000; // over before the cancel is, at times
         for (0..8) |_| _ = model.client(.half_close, 5000);
         try rows.until_through(model);
         try rows.expect_echoed(model);
