@@ -29,15 +29,15 @@ _text = ctypes.c_char_p
 
 
 _ANSWERS = (
-    "io_uring cqsize clamp r_disabled attach_wq submit_all coop_taskrun taskrun_flag "
-    "single_issuer defer_taskrun sqpoll sqpoll_single_issuer sqe128 cqe32 cqe_mixed "
-    "iopoll hybrid_iopoll no_sqarray "
-    "sqpoll_coop_taskrun sqpoll_defer_taskrun defer_taskrun_alone "
-    "ext_arg single_shot linked provided_buffers buffer_rings multishot_accept "
-    "multishot_recv incremental_buffers recv_bundle send_bundle send_zc async_cancel "
-    "cancel_fd sync_cancel registered_ring_fd registered_buffers direct_descriptors "
-    "msg_ring operations_known"
-).split()
+    "io_uring", "cqsize", "clamp", "r_disabled", "attach_wq", "submit_all", "coop_taskrun",
+    "taskrun_flag", "single_issuer", "defer_taskrun", "sqpoll", "sqpoll_single_issuer", "sqe128",
+    "cqe32", "cqe_mixed", "iopoll", "hybrid_iopoll", "no_sqarray", "sqpoll_coop_taskrun",
+    "sqpoll_defer_taskrun", "defer_taskrun_alone", "ext_arg", "single_shot", "linked",
+    "provided_buffers", "buffer_rings", "multishot_accept", "multishot_recv",
+    "incremental_buffers", "recv_bundle", "send_bundle", "send_zc", "async_cancel", "cancel_fd",
+    "sync_cancel", "registered_ring_fd", "registered_buffers", "direct_descriptors", "msg_ring",
+    "operations_known",
+)  # fmt: skip
 
 
 class Profile(ctypes.Structure):

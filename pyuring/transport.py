@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         def get_protocol(self) -> Any: ...
         def set_protocol(self, protocol: Any) -> None: ...
         def fileno(self) -> int: ...
+        def _dup_elsewhere(self) -> int: ...
 
 else:
     from pyuring._native import TransportCore
@@ -157,14 +158,15 @@ class TransportSocket:
 
     def _call(self, function: Callable[[socket.socket], _T]) -> _T:
         """Call `function` with a socket object that does not own the descriptor."""
-        fd = self._transport.fileno()
+        copy = self._transport._dup_elsewhere()  # where the number may change hands
+        fd = self._transport.fileno() if copy == -1 else copy
         if fd < 0:
             raise OSError(errno.EBADF, "the connection is closed")
         sock = socket.socket(fileno=fd)
         try:
             return function(sock)
         finally:
-            sock.detach()
+            sock.close() if copy >= 0 else sock.detach()
 
 
 _EXTRA: dict[str, Callable[[Transport], Any]] = {

@@ -18,8 +18,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyuring import _native
+from pyuring.accepting import Accepting
 from pyuring.connector import Connector
-from pyuring.errors import EngineClosedError
+from pyuring.errors import EngineClosedError, WrongThreadError
 from pyuring.reports import report
 from pyuring.timers import Handle, TimerHandle, TimerQueue
 from pyuring.transport import Transport
@@ -46,7 +47,7 @@ def current_worker() -> Worker | None:
 class Worker:
     """One thread with its own ring. Made by Engine; handlers find it as `transport.worker`.
 
-    `call_soon_threadsafe` and `metrics` are for any thread, everything else is for the worker's.
+    `call_soon_threadsafe`, `connect` and `metrics` are for any thread, the rest for the worker's.
     """
 
     def __init__(
@@ -68,12 +69,10 @@ class Worker:
         self.ring_refused = False
         self.aborted = False
         self.achieved_flags = 0
-        self._accept_deadline = 0.0
         self.connect_timeout = connect_timeout
         self._factory = protocol_factory
         self._listeners = listeners
         self._hook = hook or report
-        self._grace = grace
         self._on_start = started
         self._on_end = ended
         self._handle = 0
@@ -86,8 +85,7 @@ class Worker:
         self.lookups: set[Connector] = set()  # connects whose name is being looked up
         self._ending = False
         self._in_turn = False
-        self._accept = "on"  # on -> stopping <-> cancelling -> off -> on
-        self._stopped_calls: list[Callable[[Worker], None]] = []
+        self._accepting = Accepting(self, listeners, grace)
         self._last_metrics: dict[str, int] = {}
         self._started = threading.Event()
         self._thread = threading.Thread(
@@ -106,6 +104,7 @@ class Worker:
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> Handle:
         """Call `callback(*args)` after this turn's handlers, in the order of the calls."""
+        self._check_thread("call_soon")
         handle = Handle(callback, args)
         self._ready.append(handle)
         if self._in_turn:
@@ -118,6 +117,7 @@ class Worker:
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> TimerHandle:
         """Call `callback(*args)` at `when` on the worker's clock."""
+        self._check_thread("call_later and call_at")
         if self._in_turn:  # its timeout was reckoned without this timer
             _native.pylib.pyuring_worker_stay_awake(self._handle)
         return self._timers.add(when, callback, args)
@@ -169,6 +169,11 @@ class Worker:
             report(exc, where, transport)
             report(second, "exception_hook", transport)
 
+    @property
+    def handle(self) -> int:
+        """The native worker, for `_native`'s functions; 0 before its thread has made it."""
+        return self._handle
+
     # --- for the engine -------------------------------------------------------------------
 
     def start(self) -> None:
@@ -195,23 +200,13 @@ class Worker:
 
         The caller closes the listeners then. On the worker's thread, as all that follow.
         """
-        if self._accept == "off":
-            stopped(self)
-            return
-        self._stopped_calls.append(stopped)
-        if self._accept == "on":
-            self._accept = "stopping"
-            for listener in self._listeners:
-                listener.refuse()
-            waits = any(listener.has_handshakes for listener in self._listeners)
-            self._accept_deadline = time.monotonic() + self._grace + 1.0
-            self.call_later(self._grace if waits else 0.0, self._cancel_accept)
+        self._accepting.stop()
+        self._accepting.when_off(lambda: stopped(self))
 
     def resume_accepting(self) -> None:
         """Accept again from the same listeners."""
-        if self._accept == "off" and not self._ending:
-            self._accept = "on"
-            _native.pylib.pyuring_worker_resume_accept(self._handle)
+        if not self._ending:
+            self._accepting.resume()
 
     def drain(self, quiet: float, deadline: float | None) -> None:
         """Close each connection once it is quiet for `quiet` seconds, then end the thread.
@@ -224,10 +219,10 @@ class Worker:
             self.call_at(deadline, self.abort)
         for lookup in list(self.lookups):
             lookup.give_up()
-        if self._accept in ("stopping", "cancelling"):
-            self._stopped_calls.append(lambda _: self._drain_native(quiet))
-        else:
+        if self._accepting.is_settled:
             self._drain_native(quiet)
+        else:
+            self._accepting.when_off(lambda: self._drain_native(quiet))
 
     def connect_socket(
         self,
@@ -254,6 +249,16 @@ class Worker:
         self._handle = 0
 
     # --- the thread -----------------------------------------------------------------------
+
+    def _check_thread(self, what: str) -> None:
+        """Refuse what only the worker's thread may do: elsewhere nothing would wake it (F9)."""
+        if getattr(_here, "worker", None) is not self:
+            if not self._alive:
+                raise EngineClosedError(f"worker {self.index} has ended")
+            raise WrongThreadError(
+                f"{what}: only on the worker's own thread; from another one, "
+                "have it called with call_soon_threadsafe"
+            )
 
     def _run(self) -> None:
         _here.worker = self
@@ -302,16 +307,22 @@ class Worker:
             self._in_turn = False
             if len(self._timers):
                 self._run_timers()
-            if flags & _ACCEPT_STOPPED and self._accept == "cancelling":
-                self._accept_cancelled()
-            if flags & _DRAINED and self._ending and not self._ready and self._accept_is_settled():
+            if flags & _ACCEPT_STOPPED and self._accepting.state == "cancelling":
+                self._accepting.cancelled()
+            if flags & _DRAINED and self._may_end():
                 return
+
+    def _may_end(self) -> bool:
+        """Return whether the end was asked for and nobody in a queue is to be served (F59)."""
+        if not self._ending or self._ready:
+            return False
+        return self.aborted or self._accepting.is_settled
 
     def _timeout_ns(self) -> int:
         """Return how long the next turn may sleep (F7): 0 when calls wait, -1 when nothing does."""
         if self._ready:
             return 0
-        if self._accept == "cancelling":
+        if self._accepting.state == "cancelling":
             return 1_000_000  # the answer takes several turns, the last without a completion
         due = self._timers.next_due()
         if due is None:
@@ -333,35 +344,6 @@ class Worker:
             handle.run()
         except Exception as error:  # KeyboardInterrupt and SystemExit end the worker
             self.exception(error, where)
-
-    def _cancel_accept(self) -> None:
-        """Cancel the accepts once the queues are empty; `_accept_cancelled` goes on from there."""
-        if self._somebody_waits():
-            self.call_later(0.002, self._cancel_accept)
-        else:
-            _native.pylib.pyuring_worker_pause_accept(self._handle)
-            self._accept = "cancelling"
-
-    def _accept_cancelled(self) -> None:
-        """No accept is in flight: done, unless somebody came into the queue meanwhile."""
-        if self._somebody_waits():
-            _native.pylib.pyuring_worker_resume_accept(self._handle)
-            self._accept = "stopping"
-            self.call_later(0.002, self._cancel_accept)
-            return
-        self._accept = "off"
-        calls, self._stopped_calls = self._stopped_calls, []
-        for call in calls:
-            call(self)
-
-    def _accept_is_settled(self) -> bool:
-        """Return whether nobody in a listener's queue is to be served still (F59)."""
-        return self.aborted or self._accept in ("on", "off")
-
-    def _somebody_waits(self) -> bool:
-        """Return whether a queue still has somebody, and there is time left to serve them."""
-        late = time.monotonic() > self._accept_deadline
-        return not late and any(listener.waiting() for listener in self._listeners)
 
     def _drain_native(self, quiet: float) -> None:
         _native.pylib.pyuring_worker_drain(self._handle, round(quiet * 1e9))
@@ -393,7 +375,8 @@ class Worker:
         """Drop what is the application's: the garbage collector cannot see it from a transport."""
         self._factory = self._on_end = self._on_start = _nothing
         self._hook = report
-        self._listeners, self._stopped_calls, self._timers = (), [], TimerQueue()
+        self._accepting.let_go()
+        self._listeners, self._timers = (), TimerQueue()
 
 
 def _nothing(*_: object) -> None:

@@ -231,7 +231,7 @@ def test_f59_a_worker_empties_its_queues_before_it_ends() -> None:
     with serve(Echo) as engine:
         worker = engine.workers[0]
         assert engine.shutdown(PATIENCE)
-        assert worker._accept == "off"
+        assert worker._accepting.state == "off"
 
 
 def test_a_socket_path_that_cannot_be_removed_does_not_delay_the_end(tmp_path: Path) -> None:

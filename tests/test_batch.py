@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,14 @@ from pyuring import Batch, Ring, SetupFlags, SqeFlags
 
 
 @pytest.fixture(params=[0, SetupFlags.SINGLE_ISSUER | SetupFlags.DEFER_TASKRUN])
-def ring(request: pytest.FixtureRequest) -> Ring:
+def ring(request: pytest.FixtureRequest) -> Iterator[Ring]:
     """A ring of eight entries, far fewer than the batches have."""
     try:
         made = Ring(8, flags=request.param)
     except ValueError:
         pytest.skip("this kernel has no DEFER_TASKRUN (6.1)")
-    request.addfinalizer(made.close)
-    return made
+    with made:
+        yield made
 
 
 def test_results_come_in_the_batchs_order_whatever_the_rings_size(
@@ -86,7 +87,8 @@ def test_a_ring_with_something_in_flight_is_refused_and_loses_nothing(ring: Ring
     with pytest.raises(RuntimeError, match="to itself"):
         ring.run_batch(batch)
     cqe = ring.pop()
-    assert cqe is not None and cqe.user_data == 7
+    assert cqe is not None
+    assert cqe.user_data == 7
     assert ring.run_batch(batch) == [0]
 
 
@@ -102,7 +104,8 @@ def test_another_rings_message_stays_for_its_reader() -> None:
         for _ in range(3):
             assert ring.run_batch(batch) == [0] * 20
         cqe = ring.pop()
-        assert cqe is not None and (cqe.res, cqe.user_data) == (5, 77)
+        assert cqe is not None
+        assert (cqe.res, cqe.user_data) == (5, 77)
         assert ring.pop() is None
 
 

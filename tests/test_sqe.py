@@ -29,7 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "sqes.json").read_text("utf-8"))
 FIELDS = ["off", "addr", "addr3"]
 SQE = struct.Struct("<BBHiQQIIQHHIQQ")
-NAMES = ["opcode", "flags", "ioprio", "fd", "off", "addr", "len", "op_flags", "user_data", "buf_index", "personality"]
+NAMES = ["opcode", "flags", "ioprio", "fd", "off", "addr", "len", "op_flags"]
+NAMES += ["user_data", "buf_index", "personality"]
 NAMES += ["file_index", "addr3", "pad"]
 
 
@@ -110,7 +111,8 @@ def test_a_builder_writes_what_liburing_writes(case: Any, golden: dict[str, str]
         elif pointer in memory.addresses:
             expected[field] = memory.addresses.pop(pointer)
     assert written == expected
-    assert not memory.pointees and not memory.addresses
+    assert not memory.pointees
+    assert not memory.addresses
 
 
 def test_every_builder_has_a_golden_case() -> None:

@@ -1,8 +1,7 @@
-"""A worker's thread: calls and timers, messages, outgoing connections, deadlines, its end."""
+"""A worker's thread: calls and timers, messages, deadlines, its end."""
 
 from __future__ import annotations
 
-import errno
 import resource
 import socket
 import threading
@@ -21,11 +20,18 @@ from peers import (
     read_exactly,
     read_to_end,
     refused,
-    silent_listener,
     until,
 )
 
-from pyuring import Engine, EngineClosedError, Transport, Worker, addresses, current_worker
+from pyuring import (
+    Engine,
+    EngineClosedError,
+    Protocol,
+    Transport,
+    Worker,
+    WrongThreadError,
+    current_worker,
+)
 from pyuring.testing import HandlerError, serve
 from pyuring.timers import TimerQueue
 
@@ -218,89 +224,6 @@ def test_the_testing_module_raises_what_a_handler_raised() -> None:
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
-def test_connects_on_its_own_ring(engine: Engine, notebook: Notebook) -> None:
-    outgoing = Notebook()
-    worker = engine.workers[0]
-    run(worker, lambda _: worker.connect(outgoing.protocol, engine.address))
-    accepted, made = notebook.expect("made"), outgoing.expect("made")
-    assert made.worker is worker
-    on_worker(made, lambda: made.transport.write(b"hello"))
-    assert notebook.expect("data") == b"hello"
-    on_worker(accepted, accepted.transport.close)
-    outgoing.expect("eof")
-    outgoing.expect("lost")
-    assert engine.metrics().connected == 1
-
-
-@pytest.mark.parametrize("kind", ["port", "path", "name", "late"])
-def test_a_connect_that_fails_says_so_once(worker: Worker, kind: str, monkeypatch: Any) -> None:
-    answers: SimpleQueue[OSError] = SimpleQueue()
-
-    def attempt(address: str, timeout: float | None = None) -> OSError:
-        worker.connect(Notes, address, failed=answers.put, timeout=timeout)  # from this thread
-        return answers.get(timeout=PATIENCE)
-
-    if kind == "port":
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = addresses.format_sockaddr(free.getsockname())
-            error = attempt(address)
-        assert isinstance(error, ConnectionRefusedError)
-        assert address in str(error)
-    elif kind == "path":
-        assert isinstance(attempt("unix:/nowhere/at/all"), FileNotFoundError)
-    elif kind == "name":
-        assert "nowhere.invalid" in str(attempt("nowhere.invalid:80"))
-    else:
-        with silent_listener() as address:
-            assert isinstance(attempt(address, timeout=0.05), TimeoutError)
-    run(worker, lambda _: None)
-    assert answers.empty()
-
-
-def test_a_names_addresses_are_tried_one_after_the_other(
-    engine: Engine, notebook: Notebook, monkeypatch: Any
-) -> None:
-    port = int(engine.address.rpartition(":")[2])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        dead = addresses.Sockaddr(socket.AF_INET, free.getsockname())
-        alive = addresses.Sockaddr(socket.AF_INET, ("127.0.0.1", port))
-        monkeypatch.setattr(addresses, "resolve", lambda _: [dead, alive])
-        outgoing = Notebook()
-        engine.workers[0].connect(outgoing.protocol, "a.name:1")
-        outgoing.expect("made")
-
-
-def test_f41_a_slow_resolver_does_not_hold_the_loop(worker: Worker, monkeypatch: Any) -> None:
-    asked, answer = threading.Event(), threading.Event()
-
-    def slow(_: object) -> list[Any]:
-        asked.set()
-        answer.wait(PATIENCE)
-        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
-
-    monkeypatch.setattr(addresses, "resolve", slow)
-    failures: SimpleQueue[OSError] = SimpleQueue()
-    worker.connect(Notes, "slow.example:80", failed=failures.put, timeout=0.05)
-    assert asked.wait(PATIENCE)
-    run(worker, lambda _: None)  # it turns meanwhile
-    assert isinstance(failures.get(timeout=PATIENCE), TimeoutError)
-    answer.set()
-
-
-def test_a_lookup_under_way_at_the_end_fails(monkeypatch: Any) -> None:
-    answer = threading.Event()
-    failures: SimpleQueue[OSError] = SimpleQueue()
-    with serve(Notes) as engine:
-        monkeypatch.setattr(addresses, "resolve", lambda _: answer.wait(PATIENCE) and [])
-        engine.workers[0].connect(Notes, "slow.example:80", failed=failures.put)
-        run(engine.workers[0], lambda _: None)
-    answer.set()
-    assert failures.get(timeout=PATIENCE).errno == errno.ECONNABORTED
-    assert failures.empty()
-
-
 def test_after_its_end_a_worker_refuses_calls(notebook: Notebook) -> None:
     with serve(notebook.protocol) as engine:
         worker = engine.workers[0]
@@ -396,3 +319,35 @@ def test_f58_an_exception_in_the_loop_still_drains_the_ring() -> None:
         peer.close()
     assert refused(engine.address)
     Engine(Notes, engine.address).start().shutdown()
+
+
+def test_f09_calls_for_the_workers_thread_are_refused_elsewhere(worker: Worker) -> None:
+    calls: list[Any] = [
+        lambda: worker.call_soon(print),
+        lambda: worker.call_later(1, print),
+        lambda: worker.call_at(1, print),
+    ]
+    for call in calls:
+        with pytest.raises(WrongThreadError, match="call_soon_threadsafe"):
+            call()
+
+
+def test_f49_what_was_written_before_the_exception_still_goes_out() -> None:
+    class Careless(Protocol):
+        def connection_made(self, transport: Transport) -> None:
+            self.transport = transport
+
+        def data_received(self, data: bytes) -> None:
+            self.transport.write(data * 1000)
+            raise ValueError("after the reply")
+
+    told: list[str] = []
+    with (
+        Engine(
+            Careless, "127.0.0.1:0", exception_hook=lambda *what: told.append(what[1])
+        ) as engine,
+        connect(engine.address) as peer,
+    ):
+        peer.sendall(b"0123456789")
+        assert read_to_end(peer) == b"0123456789" * 1000
+    assert told == ["data_received"]

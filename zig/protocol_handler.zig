@@ -12,6 +12,7 @@ const python = @import("python.zig");
 const python_errors = @import("python_errors.zig");
 const closing = @import("closing.zig");
 const fork_marker = @import("fork_marker.zig");
+const transport_body = @import("transport_body.zig");
 const transport_object = @import("transport_object.zig");
 const connection_module = @import("connection.zig");
 const Connection = connection_module.Connection;
@@ -138,7 +139,7 @@ pub const ProtocolHandler = struct {
     }
 
     pub fn received(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection, data: []const u8) void {
-        const body = transport_object.body_of(connection);
+        const body = transport_body.body_of(connection);
         if (body.shape.buffered) return self.received_buffered(worker, connection, data);
         const bytes = c.PyBytes_FromStringAndSize(data.ptr, @intCast(data.len)) orelse
             return self.fail(worker, connection, "data_received");
@@ -159,7 +160,7 @@ pub const ProtocolHandler = struct {
         while (rest.len > 0 and connection.phase == .open) {
             // A protocol that pauses between two parts, or was replaced, gets the rest later.
             if (connection.flags.paused) return self.hold_rest(worker, connection, rest);
-            const body = transport_object.body_of(connection);
+            const body = transport_body.body_of(connection);
             if (!body.shape.buffered) return self.received(worker, connection, rest);
             const taken = self.fill_buffer(body.protocol.?, rest) orelse
                 return self.fail(worker, connection, "get_buffer");
@@ -214,7 +215,7 @@ pub const ProtocolHandler = struct {
         connection: *Connection,
         piece: *const connection_module.Piece,
     ) void {
-        const body = transport_object.body_of(connection);
+        const body = transport_body.body_of(connection);
         if (body.shape.buffered) return self.received_buffered(worker, connection, piece.data);
         const bytes: *Object = @ptrFromInt(piece.owner);
         const result = call(self, body.protocol.?, names.data_received, bytes) orelse
@@ -224,7 +225,7 @@ pub const ProtocolHandler = struct {
 
     /// The peer said its end. True: the application wants to go on writing.
     pub fn ended(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection) bool {
-        const body = transport_object.body_of(connection);
+        const body = transport_body.body_of(connection);
         if (!body.shape.eof_received) return false;
         const result = call_plain(self, body.protocol.?, names.eof_received) orelse {
             self.fail(worker, connection, "eof_received");
@@ -238,7 +239,7 @@ pub const ProtocolHandler = struct {
     }
 
     pub fn congested(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection) void {
-        const body = transport_object.body_of(connection);
+        const body = transport_body.body_of(connection);
         if (!body.shape.pause_writing) return;
         const result = call_plain(self, body.protocol.?, names.pause_writing) orelse
             return self.fail(worker, connection, "pause_writing");
@@ -246,7 +247,7 @@ pub const ProtocolHandler = struct {
     }
 
     pub fn drained(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection) void {
-        const body = transport_object.body_of(connection);
+        const body = transport_body.body_of(connection);
         if (!body.shape.resume_writing) return;
         const result = call_plain(self, body.protocol.?, names.resume_writing) orelse
             return self.fail(worker, connection, "resume_writing");
@@ -258,7 +259,7 @@ pub const ProtocolHandler = struct {
         const transport: *Object = @ptrCast(connection.user.?);
         connection.user = null;
         defer python.decref(transport);
-        const body = transport_object.body(transport);
+        const body = transport_body.body(transport);
         const cause = body.take_failure() orelse python_errors.make_or_none(reason);
         defer python.decref(cause);
         const protocol = body.detach();
@@ -282,15 +283,16 @@ pub const ProtocolHandler = struct {
         self.report(worker, null, "close");
     }
 
-    /// An exception is set: report it and end the connection with it.
+    /// An exception is set: report it and end the connection with it. What was written before it
+    /// still goes out, as it would have gone out at once elsewhere.
     pub fn fail(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection, where: [*:0]const u8) void {
         const transport: ?*Object = @ptrCast(connection.user);
         const failure = self.report_keeping(worker, transport, where);
         if (transport) |object| {
-            transport_object.body(object).set_failure(failure);
-        } else if (failure) |object| {
-            python.decref(object);
+            transport_body.body(object).set_failure(failure);
+            return closing.close(worker, connection);
         }
+        if (failure) |object| python.decref(object);
         closing.abort(worker, connection, 0);
     }
 

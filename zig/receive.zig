@@ -1,4 +1,5 @@
 //! Receiving: the one receive in flight per connection (F32), and who owns each buffer.
+//! Never parses, and never keeps a provided buffer beyond its completion.
 //!
 //! A provided buffer is the kernel's from `publish` until a completion names it, ours from there
 //! until `recycle`, which follows within the same completion: the handler copies what it keeps.

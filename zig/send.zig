@@ -1,4 +1,5 @@
 //! Sending: a queue per connection, one send in flight (F35), queued pieces gathered into it.
+//! Never copies a byte, and never lets a queue grow beyond its limits.
 //!
 //! A piece's bytes belong to its owner (for Python: a bytes object that is kept), lent to the
 //! kernel from the send's submission to its completion, and released when they have gone out.

@@ -11,6 +11,7 @@ const python = @import("python.zig");
 const closing = @import("closing.zig");
 const send = @import("send.zig");
 const protocol_handler = @import("protocol_handler.zig");
+const transport_body = @import("transport_body.zig");
 const Connection = @import("connection.zig").Connection;
 const Guard = @import("guard.zig").Guard;
 const PythonWorker = protocol_handler.PythonWorker;
@@ -19,58 +20,11 @@ const Shape = protocol_handler.Shape;
 const Object = python.Object;
 const c = &python.c;
 
-pub const Body = extern struct {
-    /// The worker's thread. Compared before the worker is looked at: on another thread the worker
-    /// may be gone in the next moment.
-    home: ?*const u8,
-    /// Null from connection_lost on.
-    worker: ?*PythonWorker,
-    /// Null from connection_lost on.
-    connection: ?*Connection,
-    protocol: ?*Object,
-    hooks: ?*Object,
-    /// The application's exception that ended the connection, until connection_lost has it.
-    failure: ?*Object,
-    /// What get_extra_info has found so far; Python's alone, and kept after the end.
-    extra: ?*Object,
-    shape: Shape,
-    closing: bool,
-    /// connection_lost was called, or is about to be.
-    closed: bool,
-    /// For `connection`, `protocol` and `extra`: to change them, and to look at them elsewhere
-    /// than on the worker's thread.
-    guard: Guard,
-
-    pub fn set_failure(self: *Body, failure: ?*Object) void {
-        if (self.failure) |old| python.decref(old);
-        self.failure = failure;
-    }
-
-    pub fn take_failure(self: *Body) ?*Object {
-        defer self.failure = null;
-        return self.failure;
-    }
-
-    /// Cuts the object off from its connection; the protocol's reference is the caller's now.
-    pub fn detach(self: *Body) *Object {
-        self.guard.lock();
-        defer self.guard.unlock();
-        self.worker = null;
-        self.connection = null;
-        self.closing = true;
-        self.closed = true;
-        defer self.protocol = null;
-        return self.protocol.?;
-    }
-};
-
-pub fn body(object: *Object) *Body {
-    return python.body(Body, object);
-}
-
-pub fn body_of(connection: *const Connection) *Body {
-    return body(@ptrCast(connection.user.?));
-}
+const Body = transport_body.Body;
+const body = transport_body.body;
+const at_home = transport_body.at_home;
+const ask = transport_body.ask;
+const pass_on = transport_body.pass_on;
 
 /// A new transport between a connection and its protocol.
 pub fn create(
@@ -122,6 +76,7 @@ const methods = [_]python.MethodDef{
     define("_set_limits", .one, set_limits, "_set_limits($self, low_high, /)\n--\n\nTake (low, high)."),
     define("get_protocol", .none, get_protocol, "get_protocol($self, /)\n--\n\nReturn the protocol."),
     define("set_protocol", .one, set_protocol, "set_protocol($self, protocol, /)\n--\n\nReplace the protocol."),
+    define("_dup_elsewhere", .none, dup_elsewhere, "_dup_elsewhere($self, /)\n--\n\nA copy, -1 or -2."),
     define("fileno", .none, fileno, "fileno($self, /)\n--\n\nThe descriptor, -1 when closed."),
     .{},
 };
@@ -178,33 +133,6 @@ pub fn add_types(types: *Object) error{PythonRaised}!void {
     const object = c.PyType_FromSpec(&spec) orelse return error.PythonRaised;
     defer python.decref(object);
     if (c.PyDict_SetItemString(types, "TransportCore", object) != 0) return error.PythonRaised;
-}
-
-/// The live connection, when the caller is on the worker's thread; else null, and `away` tells
-/// whether that is because of the thread.
-fn at_home(self: *const Body, away: *bool) ?*Connection {
-    // No hooks: an object that no worker made.
-    away.* = !self.closed and self.hooks != null and self.home != protocol_handler.this_thread();
-    return if (away.*) null else self.connection;
-}
-
-/// What `read` says of the live connection, on any thread; `otherwise` once it is gone.
-fn ask(object: *Object, comptime T: type, read: fn (*const Connection) T, otherwise: T) T {
-    const self = body(object);
-    self.guard.lock();
-    defer self.guard.unlock();
-    return read(self.connection orelse return otherwise);
-}
-
-/// Has the worker call `self.name(argument)` on its own thread.
-fn pass_on(object: *Object, name: [*:0]const u8, argument: ?*Object) ?*Object {
-    const method = c.PyObject_GetAttrString(object, name) orelse return null;
-    defer python.decref(method);
-    const post = c.PyObject_GetAttrString(body(object).hooks.?, "call_soon_threadsafe") orelse return null;
-    defer python.decref(post);
-    const result = c.PyObject_CallFunctionObjArgs(post, method, argument, @as(?*Object, null)) orelse return null;
-    python.decref(result);
-    return python.return_none();
 }
 
 /// Bytes that nobody can change: the object itself, or a copy of what it shows. New reference.
@@ -392,6 +320,19 @@ fn get_extra(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
 fn set_extra(object: *Object, value: ?*Object, _: ?*anyopaque) callconv(.c) c_int {
     body(object).guard.swap(&body(object).extra, if (value) |given| python.incref(given) else null);
     return 0;
+}
+
+/// A descriptor of its own for the same connection, when called on another thread: there the number
+/// may belong to somebody else in the next moment. -1 at home, -2 once the connection is gone.
+fn dup_elsewhere(object: *Object) ?*Object {
+    const self = body(object);
+    if (self.home == protocol_handler.this_thread()) return c.PyLong_FromLong(-1);
+    return c.PyLong_FromLong(ask(object, i32, dup_descriptor, -2));
+}
+
+fn dup_descriptor(connection: *const Connection) i32 {
+    const duplicate = kernel.linux.fcntl(connection.fd, kernel.linux.F.DUPFD_CLOEXEC, 0);
+    return @max(kernel.result_of(duplicate), -2);
 }
 
 fn get_worker(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {

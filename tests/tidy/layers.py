@@ -25,7 +25,7 @@ PYTHON_LAYERS: Layers = (
     ("engine",),
     ("startup", "running", "gate"),
     ("worker",),
-    ("connector",),
+    ("accepting", "connector"),
     ("transport", "listeners", "config", "metrics", "timers"),
     ("tiers",),
     ("capability", "buffers"),
@@ -47,7 +47,7 @@ ZIG_LAYERS: Layers = (
     ("abi",),
     ("python_worker",),
     ("ring_types",),
-    ("*_object", "protocol_handler", "ring_fields"),
+    ("*_object", "protocol_handler", "transport_body", "ring_fields"),
     ("ring_batch", "ring_closing"),
     ("ring_state",),
     ("sqe_object", "sqe_fields", "cqe_object", "batch_object"),
@@ -73,7 +73,7 @@ ZIG_LAYERS: Layers = (
 UNITS: Layers = (
     ("sqe_object", "sqe_fields"),
     ("accept", "closing", "connect", "receive", "send", "timing"),
-    ("protocol_handler", "transport_object"),
+    ("protocol_handler", "transport_body", "transport_object"),
 )
 
 Graph = Mapping[str, Sequence[str]]
