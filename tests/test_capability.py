@@ -177,3 +177,14 @@ def test_numa_nodes_are_counted(tmp_path: Path, text: str, count: int) -> None:
     path.write_text(text)
     assert capability._numa_nodes(str(path)) == count
     assert capability._numa_nodes(str(tmp_path / "none")) == 1
+
+
+def test_where_io_uring_is_refused_the_table_is_its_reason(profile: CapabilityProfile) -> None:
+    missing = {name: "not asked" for name in reasons.SINCE}
+    missing["io_uring"] = "refused, for a reason"
+    without = dict.fromkeys(reasons.SINCE, False)
+    refused = dataclasses.replace(profile, missing=missing, **without)
+    first, tier, reason = refused.describe().splitlines()
+    assert profile.kernel_release in first
+    assert tier == "tier NONE"
+    assert reason.endswith("refused, for a reason")

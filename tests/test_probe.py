@@ -96,7 +96,7 @@ def test_f15_the_table_for_people_says_why(run_python: RunPython) -> None:
     code = "; from pyuring import probe; print(probe().describe())"
     result = run_python(FILTER + f"kernel_filter.refuse(425, {errno.EPERM})" + code)
     assert "tier NONE" in result.stdout
-    assert result.stdout.count("seccomp") == 2  # beside the tier, and in its own row
+    assert result.stdout.count("seccomp") == 1
 
 
 @pytest.fixture
