@@ -180,7 +180,7 @@ def test_numa_nodes_are_counted(tmp_path: Path, text: str, count: int) -> None:
 
 
 def test_where_io_uring_is_refused_the_table_is_its_reason(profile: CapabilityProfile) -> None:
-    missing = {name: "not asked" for name in reasons.SINCE}
+    missing = dict.fromkeys(reasons.SINCE, "not asked")
     missing["io_uring"] = "refused, for a reason"
     without = dict.fromkeys(reasons.SINCE, False)
     refused = dataclasses.replace(profile, missing=missing, **without)

@@ -136,6 +136,7 @@ pub fn SimulatorType(comptime Ring: type) type {
                 if (session.was_idle) continue; // timed out, and rightly so
                 if (session.reason != 0) model.kernel.violated("a sound connection was told an errno", socket.id);
                 if (peer.received != session.written) model.kernel.violated("bytes to the peer are missing", socket.id);
+                if (session.received != peer.sent) std.debug.print("DBG mode {} plan {} sent {d}/{d} got {d} recv {d} wrote {d} ended {} fin {} socket {any}\n", .{session.mode, peer.plan, peer.sent, peer.to_send, peer.received, session.received, session.written, session.ended, session.finished, socket.*});
                 const closed_early = session.mode == .close_after and session.finished;
                 if (!closed_early and session.received != peer.sent) model.kernel.violated("bytes from the peer are missing", socket.id);
             }
