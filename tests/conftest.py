@@ -1,6 +1,6 @@
-"""What every test may ask for: a seed that replays, a Python in a process of its own.
+"""What every test may ask for: a seed that replays, a Python in a process of its own, an engine.
 
-It owns no test and starts no engine; that is `pyuring.testing`'s business.
+It owns no test; what is no fixture lies in peers.py (the engine's tests) and raw.py (the ring's).
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from peers import Notebook
+
+from pyuring import Engine, Worker
+from pyuring.testing import serve
 
 ROOT = Path(__file__).resolve().parent.parent
 RunPython = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -63,3 +67,22 @@ def open_descriptors() -> dict[str, str]:
         except FileNotFoundError:
             continue  # the listing's own descriptor
     return found
+
+
+@pytest.fixture
+def notebook() -> Notebook:
+    """Return a protocol class of its own, and the queue of what happens to it."""
+    return Notebook()
+
+
+@pytest.fixture
+def engine(notebook: Notebook) -> Iterator[Engine]:
+    """Serve the notebook's protocol."""
+    with serve(notebook.protocol) as engine:
+        yield engine
+
+
+@pytest.fixture
+def worker(engine: Engine) -> Worker:
+    """Return the only worker of `engine`."""
+    return engine.workers[0]

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from pyuring import Protocol, Transport, addresses
+from pyuring import Protocol, Transport, Worker, addresses
 
 PATIENCE = 10.0
 
@@ -174,3 +174,10 @@ def on_worker(protocol: Notes, call: Callable[[], Any]) -> Any:
     if error is not None:
         raise error
     return result
+
+
+def run_on(worker: Worker, call: Callable[[Worker], Any]) -> Any:
+    """Run `call(worker)` on its thread, as `on_worker` does for a protocol's."""
+    probe = Notes()
+    probe.worker = worker
+    return on_worker(probe, lambda: call(worker))

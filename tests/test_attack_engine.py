@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -33,17 +33,6 @@ from pyuring import Engine, Protocol, Transport
 from pyuring.testing import serve
 
 WRONG_TIMES = [math.inf, math.nan, -1, "x", 1e300]
-
-
-@pytest.fixture
-def notebook() -> Notebook:
-    return Notebook()
-
-
-@pytest.fixture
-def engine(notebook: Notebook) -> Iterator[Engine]:
-    with serve(notebook.protocol) as engine:
-        yield engine
 
 
 def started_by(engine: Engine, between: Callable[[], object]) -> None:

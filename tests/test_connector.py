@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 import threading
-from collections.abc import Iterator
 from queue import SimpleQueue
 from typing import Any
 
@@ -15,6 +14,7 @@ from peers import (
     Notebook,
     Notes,
     on_worker,
+    run_on,
     silent_listener,
 )
 
@@ -26,33 +26,10 @@ from pyuring import (
 from pyuring.testing import serve
 
 
-@pytest.fixture
-def notebook() -> Notebook:
-    return Notebook()
-
-
-@pytest.fixture
-def engine(notebook: Notebook) -> Iterator[Engine]:
-    with serve(notebook.protocol) as engine:
-        yield engine
-
-
-@pytest.fixture
-def worker(engine: Engine) -> Worker:
-    return engine.workers[0]
-
-
-def run(worker: Worker, call: Any) -> Any:
-    """Run `call(worker)` on its thread."""
-    probe = Notes()
-    probe.worker = worker
-    return on_worker(probe, lambda: call(worker))
-
-
 def test_connects_on_its_own_ring(engine: Engine, notebook: Notebook) -> None:
     outgoing = Notebook()
     worker = engine.workers[0]
-    run(worker, lambda _: worker.connect(outgoing.protocol, engine.address))
+    run_on(worker, lambda _: worker.connect(outgoing.protocol, engine.address))
     accepted, made = notebook.expect("made"), outgoing.expect("made")
     assert made.worker is worker
     on_worker(made, lambda: made.transport.write(b"hello"))
@@ -85,7 +62,7 @@ def test_a_connect_that_fails_says_so_once(worker: Worker, kind: str, monkeypatc
     else:
         with silent_listener() as address:
             assert isinstance(attempt(address, timeout=0.05), TimeoutError)
-    run(worker, lambda _: None)
+    run_on(worker, lambda _: None)
     assert answers.empty()
 
 
@@ -115,7 +92,7 @@ def test_f41_a_slow_resolver_does_not_hold_the_loop(worker: Worker, monkeypatch:
     failures: SimpleQueue[OSError] = SimpleQueue()
     worker.connect(Notes, "slow.example:80", failed=failures.put, timeout=0.05)
     assert asked.wait(PATIENCE)
-    run(worker, lambda _: None)  # it turns meanwhile
+    run_on(worker, lambda _: None)  # it turns meanwhile
     assert isinstance(failures.get(timeout=PATIENCE), TimeoutError)
     answer.set()
 
@@ -126,7 +103,7 @@ def test_a_lookup_under_way_at_the_end_fails(monkeypatch: Any) -> None:
     with serve(Notes) as engine:
         monkeypatch.setattr(addresses, "resolve", lambda _: answer.wait(PATIENCE) and [])
         engine.workers[0].connect(Notes, "slow.example:80", failed=failures.put)
-        run(engine.workers[0], lambda _: None)
+        run_on(engine.workers[0], lambda _: None)
     answer.set()
     assert failures.get(timeout=PATIENCE).errno == errno.ECONNABORTED
     assert failures.empty()

@@ -8,7 +8,6 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,17 +26,6 @@ from pyuring import BufferedProtocol, Engine, Transport
 from pyuring.testing import serve
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def notebook() -> Notebook:
-    return Notebook()
-
-
-@pytest.fixture
-def engine(notebook: Notebook) -> Iterator[Engine]:
-    with serve(notebook.protocol) as engine:
-        yield engine
 
 
 def test_events_come_in_asyncios_order(engine: Engine, notebook: Notebook) -> None:

@@ -6,7 +6,6 @@ import resource
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from queue import SimpleQueue
 from typing import Any
 
@@ -20,6 +19,7 @@ from peers import (
     read_exactly,
     read_to_end,
     refused,
+    run_on,
     until,
 )
 
@@ -34,29 +34,6 @@ from pyuring import (
 )
 from pyuring.testing import HandlerError, serve
 from pyuring.timers import TimerQueue
-
-
-@pytest.fixture
-def notebook() -> Notebook:
-    return Notebook()
-
-
-@pytest.fixture
-def engine(notebook: Notebook) -> Iterator[Engine]:
-    with serve(notebook.protocol) as engine:
-        yield engine
-
-
-@pytest.fixture
-def worker(engine: Engine) -> Worker:
-    return engine.workers[0]
-
-
-def run(worker: Worker, call: Any) -> Any:
-    """Run `call(worker)` on its thread."""
-    probe = Notes()
-    probe.worker = worker
-    return on_worker(probe, lambda: call(worker))
 
 
 def test_timers_are_due_in_order_and_swept_when_cancelled() -> None:
@@ -92,7 +69,7 @@ def test_calls_run_on_the_worker_in_order(worker: Worker) -> None:
         worker.call_later(0.015, here, "cancelled").cancel()
         worker.call_soon(here, "soon")
 
-    run(worker, begin)
+    run_on(worker, begin)
     assert [seen.get(timeout=PATIENCE) for _ in range(3)] == ["soon", "at", "later"]
     assert current_worker() is None
 
@@ -119,7 +96,7 @@ def test_f9_messages_from_many_threads_keep_each_threads_order(worker: Worker) -
         thread.start()
     for thread in threads:
         thread.join()
-    run(worker, lambda _: None)
+    run_on(worker, lambda _: None)
     assert len(seen) == 4000
     for name in range(8):
         assert [number for who, number in seen if who == name] == list(range(500))
@@ -141,7 +118,7 @@ def test_an_exception_of_a_call_reaches_the_hook() -> None:
         assert isinstance(problem, ZeroDivisionError)
         assert problem.__traceback__ is not None
         assert (where, transport) == ("call_soon", None)
-        run(worker, lambda _: worker.call_later(0, lambda: [][1]))
+        run_on(worker, lambda _: worker.call_later(0, lambda: [][1]))
         assert told.get(timeout=PATIENCE)[1] == "call_later"
 
 
@@ -207,7 +184,7 @@ def test_a_hook_that_raises_is_reported_too(capfd: Any) -> None:
 
     with serve(Notes, exception_hook=hook) as engine:
         engine.workers[0].call_soon_threadsafe(lambda: 1 // 0)
-        run(engine.workers[0], lambda _: None)
+        run_on(engine.workers[0], lambda _: None)
     text = capfd.readouterr().err
     assert "ZeroDivisionError" in text
     assert "LookupError: hook" in text
@@ -217,7 +194,7 @@ def test_the_testing_module_raises_what_a_handler_raised() -> None:
     def serve_a_mistake() -> None:
         with serve(Notes) as engine:
             engine.workers[0].call_soon_threadsafe(lambda: 1 // 0)
-            run(engine.workers[0], lambda _: None)
+            run_on(engine.workers[0], lambda _: None)
 
     with pytest.raises(HandlerError, match="ZeroDivisionError") as caught:
         serve_a_mistake()
@@ -241,7 +218,7 @@ def test_f7_a_peer_that_never_reads_holds_nobody_up(engine: Engine, notebook: No
         notebook.expect("data")
         on_worker(protocol, lambda: protocol.transport.write(bytes(8 << 20)))
         rang = threading.Event()
-        run(engine.workers[0], lambda worker: worker.call_later(0.01, rang.set))
+        run_on(engine.workers[0], lambda worker: worker.call_later(0.01, rang.set))
         assert rang.wait(PATIENCE)
         engine.pause_accept()
         assert refused(engine.address)
@@ -289,7 +266,7 @@ def test_f63_idle_costs_nothing(engine: Engine, notebook: Notebook) -> None:
     peers = [connect(engine.address) for _ in range(10)]
     for _ in peers:
         notebook.expect("made")
-    run(engine.workers[0], lambda _: None)
+    run_on(engine.workers[0], lambda _: None)
     turns = engine.metrics().turns
     before = resource.getrusage(resource.RUSAGE_SELF)
     threading.Event().wait(1.0)  # the span that is measured
