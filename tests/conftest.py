@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 from peers import Notebook
+from raw import MATRIX, open_ring
 
-from pyuring import Engine, Worker
+from pyuring import Engine, Ring, Worker
 from pyuring.testing import serve
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,3 +87,30 @@ def engine(notebook: Notebook) -> Iterator[Engine]:
 def worker(engine: Engine) -> Worker:
     """Return the only worker of `engine`."""
     return engine.workers[0]
+
+
+@pytest.fixture
+def ring() -> Iterator[Ring]:
+    """Return a ring of the plainest kind."""
+    with open_ring() as ring:
+        yield ring
+
+
+@pytest.fixture(params=MATRIX, ids=repr)
+def any_ring(request: pytest.FixtureRequest) -> Iterator[Ring]:
+    """Return a small ring, once for each set of flags that this kernel takes."""
+    try:
+        ring = open_ring(8, flags=request.param)
+    except ValueError as error:
+        pytest.skip(str(error))
+    with ring:
+        yield ring
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """Return a pipe's two ends."""
+    reader, writer = os.pipe()
+    yield reader, writer
+    os.close(reader)
+    os.close(writer)

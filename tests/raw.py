@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 
 import pyuring
-from pyuring import Cqe, Op, Ring, Sqe
+from pyuring import Cqe, Op, Ring, SetupFlags, Sqe
+
+DEFER = SetupFlags.SINGLE_ISSUER | SetupFlags.DEFER_TASKRUN
+MATRIX = [
+    SetupFlags(0),
+    SetupFlags.COOP_TASKRUN,
+    SetupFlags.COOP_TASKRUN | SetupFlags.TASKRUN_FLAG,
+    DEFER,
+    SetupFlags.NO_SQARRAY,
+    SetupFlags.SQPOLL,
+    SetupFlags.SQE128 | SetupFlags.CQE32,
+]
 
 
 def open_ring(entries: int = 16, **options: Any) -> Ring:

@@ -10,50 +10,14 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from raw import collect, need, open_ring, prepared, result
+from raw import DEFER, collect, need, open_ring, prepared, result
 
 import pyuring
 from pyuring import Batch, Op, Ring, SetupFlags, SqeFlags
-
-DEFER = SetupFlags.SINGLE_ISSUER | SetupFlags.DEFER_TASKRUN
-MATRIX = [
-    SetupFlags(0),
-    SetupFlags.COOP_TASKRUN,
-    SetupFlags.COOP_TASKRUN | SetupFlags.TASKRUN_FLAG,
-    DEFER,
-    SetupFlags.NO_SQARRAY,
-    SetupFlags.SQPOLL,
-    SetupFlags.SQE128 | SetupFlags.CQE32,
-]
-
-
-@pytest.fixture
-def ring() -> Iterator[Ring]:
-    with open_ring() as ring:
-        yield ring
-
-
-@pytest.fixture(params=MATRIX, ids=repr)
-def any_ring(request: pytest.FixtureRequest) -> Iterator[Ring]:
-    try:
-        ring = open_ring(8, flags=request.param)
-    except ValueError as error:
-        pytest.skip(str(error))
-    with ring:
-        yield ring
-
-
-@pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    reader, writer = os.pipe()
-    yield reader, writer
-    os.close(reader)
-    os.close(writer)
 
 
 def test_set_up_reports_what_the_kernel_made() -> None:

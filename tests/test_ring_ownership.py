@@ -9,7 +9,7 @@ import struct
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,41 +17,6 @@ from raw import open_ring, prepared, result
 
 import pyuring
 from pyuring import Ring, SetupFlags, SqeFlags
-
-DEFER = SetupFlags.SINGLE_ISSUER | SetupFlags.DEFER_TASKRUN
-MATRIX = [
-    SetupFlags(0),
-    SetupFlags.COOP_TASKRUN,
-    SetupFlags.COOP_TASKRUN | SetupFlags.TASKRUN_FLAG,
-    DEFER,
-    SetupFlags.NO_SQARRAY,
-    SetupFlags.SQPOLL,
-    SetupFlags.SQE128 | SetupFlags.CQE32,
-]
-
-
-@pytest.fixture
-def ring() -> Iterator[Ring]:
-    with open_ring() as ring:
-        yield ring
-
-
-@pytest.fixture(params=MATRIX, ids=repr)
-def any_ring(request: pytest.FixtureRequest) -> Iterator[Ring]:
-    try:
-        ring = open_ring(8, flags=request.param)
-    except ValueError as error:
-        pytest.skip(str(error))
-    with ring:
-        yield ring
-
-
-@pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    reader, writer = os.pipe()
-    yield reader, writer
-    os.close(reader)
-    os.close(writer)
 
 
 def in_thread(function: Callable[[], object]) -> Exception | None:
