@@ -96,7 +96,7 @@ pub fn SimulatorType(comptime Ring: type) type {
             _ = model.connect_out(model.peers.random_peer(null), outcome, 100_000_000) catch {};
         }
 
-        /// With the faults off, every peer comes to its end in bounded time, with no time-out needed.
+        /// With the faults off, every peer and session ends in bounded time, with no time-out needed.
         fn settle(model: *Model) void {
             accept.resume_all(model.worker);
             // Whoever fell silent holds its place and descriptor until then: others need them.
@@ -104,11 +104,11 @@ pub fn SimulatorType(comptime Ring: type) type {
             model.kernel.network.limit = std.math.maxInt(usize);
             const until = model.kernel.now_ns + calm_most_ns;
             var left: u32 = turns_most;
-            while (model.peers.left > 0 and !model.failed()) : (left -= 1) {
-                model.turn(null);
+            while (model.peers.left + model.app.live > 0 and !model.failed()) : (left -= 1) {
+                model.turn(if (model.peers.left > 0) null else std.time.ns_per_s);
                 if (model.kernel.stuck and model.peers.left > 0) model.kernel.violated("the worker waits for ever for nothing", model.peers.left);
                 if (left == 1 or model.kernel.now_ns > until)
-                    model.kernel.violated("the peers do not come to their end", model.peers.left);
+                    model.kernel.violated("peers or sessions do not come to their end", model.peers.left);
             }
         }
 
@@ -136,7 +136,6 @@ pub fn SimulatorType(comptime Ring: type) type {
                 if (session.was_idle) continue; // timed out, and rightly so
                 if (session.reason != 0) model.kernel.violated("a sound connection was told an errno", socket.id);
                 if (peer.received != session.written) model.kernel.violated("bytes to the peer are missing", socket.id);
-                if (session.received != peer.sent) std.debug.print("DBG mode {} plan {} sent {d}/{d} got {d} recv {d} wrote {d} ended {} fin {} socket {any}\n", .{session.mode, peer.plan, peer.sent, peer.to_send, peer.received, session.received, session.written, session.ended, session.finished, socket.*});
                 const closed_early = session.mode == .close_after and session.finished;
                 if (!closed_early and session.received != peer.sent) model.kernel.violated("bytes from the peer are missing", socket.id);
             }
