@@ -86,8 +86,8 @@ fn expire(worker: anytype, connection: *Connection) void {
                 worker.metrics.timeouts += 1;
                 return closing.abort(worker, connection, timed_out);
             }
-            if (connection.queue_first != null) {
-                // Busy writing: not idle. The write deadline, if any, is the one that counts.
+            if (connection.queue_first != null or connection.held_first != null) {
+                // Busy writing, or its application has yet to take what came: not idle, not quiet.
                 worker.deadlines.set(connection.slot, worker.now_ns + @max(worker.quiet_ns, std.time.ns_per_s / 10));
                 return;
             }

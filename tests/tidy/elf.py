@@ -75,7 +75,8 @@ def check_library(library: Library, size_cap: int = 300_000) -> list[str]:
     missing = sorted(library.required - FROM_LIBC)
     if missing:
         problems.append(f"has symbols that must be resolved: {', '.join(missing)}")
-    strange = sorted(n for n in library.optional if not n.startswith(("Py", "_Py")))
+    unknown = library.optional - FROM_LIBC
+    strange = sorted(name for name in unknown if not name.startswith(("Py", "_Py")))
     if strange:
         problems.append(f"asks for symbols that CPython does not export: {', '.join(strange)}")
     if library.size >= size_cap:
