@@ -181,4 +181,5 @@ def check_seconds(name: str, value: Any, *, above_zero: bool = False) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name}: must be a number of seconds, not {value!r}")
     if not (value > 0 if above_zero else value >= 0) or not value < 1e9:
-        raise ValueError(f"{name}: must be {'above' if above_zero else 'at least'} 0, not {value}")
+        least = "above" if above_zero else "at least"
+        raise ValueError(f"{name}: must be {least} 0 and below 1e9 seconds, not {value}")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
-from command import Served
+import pytest
+from command import ROOT, Served
 from peers import connect, read_exactly, read_to_end, reset
 
 FREE = ("--bind", "127.0.0.1:0")
@@ -102,3 +106,13 @@ def test_proxy_without_a_target_turns_clients_away() -> None:
                 assert peer.recv(1) == b""
             except ConnectionResetError:
                 pass
+
+
+@pytest.mark.parametrize("size", [0, 1, 64 * 1024, 5 * MIB + 17])
+def test_copy_file_copies_every_byte(tmp_path: Path, size: int) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(os.urandom(size))
+    command = [sys.executable, str(ROOT / "examples" / "copy_file.py"), str(source), str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert target.read_bytes() == source.read_bytes()
