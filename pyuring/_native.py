@@ -66,7 +66,7 @@ class WorkerConfig(ctypes.Structure):
         ("_pad", _u8),
         *((name, _u32) for name in ("buffer_count", "buffer_size", "max_connections", "_pad2")),
         *((name, _u64) for name in ("idle_timeout_ns", "write_timeout_ns", "linger_timeout_ns")),
-        *((name, _u64) for name in ("connect_timeout_ns", "write_high_water", "write_low_water")),
+        *((name, _u64) for name in ("write_high_water", "write_low_water")),
         *((name, _u64) for name in ("send_queue_pause", "send_queue_limit", "turn_budget_ns")),
     )
 

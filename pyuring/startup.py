@@ -105,6 +105,5 @@ def _settings(config: EngineConfig, strategy: TierStrategy) -> dict[str, int]:
         "idle_timeout_ns": nanoseconds(config.idle_timeout),
         "write_timeout_ns": nanoseconds(config.write_timeout),
         "linger_timeout_ns": nanoseconds(config.linger_timeout),
-        "connect_timeout_ns": nanoseconds(config.connect_timeout),
         "turn_budget_ns": nanoseconds(config.turn_budget),
     }

@@ -157,10 +157,6 @@ pub const Connection = struct {
         self.held_bytes -= piece.data.len;
         return piece;
     }
-
-    pub fn is_live(self: *const Connection) bool {
-        return self.phase == .open or self.phase == .flushing;
-    }
 };
 
 /// Every connection of a worker. Addresses are reserved at once and touched when first used, so

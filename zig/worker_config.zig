@@ -22,7 +22,6 @@ pub const Config = extern struct {
     idle_timeout_ns: u64 = 0,
     write_timeout_ns: u64 = 0,
     linger_timeout_ns: u64 = 2_000_000_000,
-    connect_timeout_ns: u64 = 0,
     /// Bytes queued at which a connection's application is told to stop, and to go on.
     write_high_water: u64 = 64 * 1024,
     write_low_water: u64 = 16 * 1024,
