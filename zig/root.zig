@@ -29,6 +29,7 @@ comptime {
 test {
     _ = @import("connection.zig");
     _ = @import("deadlines.zig");
+    _ = @import("http1_test.zig");
     _ = @import("mailbox.zig");
     _ = @import("pool.zig");
     _ = @import("ring.zig");

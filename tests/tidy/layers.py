@@ -55,7 +55,7 @@ ZIG_LAYERS: Layers = (
     ("pins", "guard"),
     ("python_errors",),
     ("python",),
-    ("http1",),
+    ("http1*",),
     ("engine",),
     ("worker",),
     ("accept", "closing", "connect", "receive", "send", "timing"),

@@ -1,0 +1,153 @@
+//! HTTP/1.1: classes of bytes, and the search for the first byte that may not stand in a line.
+//! Sixteen bytes at a time where there are sixteen; knows nothing of lines' meaning.
+
+const std = @import("std");
+
+const width = 16;
+const Block = @Vector(width, u8);
+
+pub const Class = enum {
+    /// Stops at anything that is not printable ASCII: the request line's end, or an error in it.
+    request_line,
+    /// Stops at control bytes other than HTAB: a field line's end, or an error in it.
+    field_line,
+
+    inline fn stops_at(comptime self: Class, byte: u8) bool {
+        return switch (self) {
+            .request_line => byte < 0x20 or byte >= 0x7f,
+            .field_line => (byte < 0x20 and byte != '\t') or byte == 0x7f,
+        };
+    }
+
+    inline fn stops_in(comptime self: Class, block: Block) u16 {
+        const low = block < splat(0x20);
+        return switch (self) {
+            .request_line => mask(low) | mask(block >= splat(0x7f)),
+            .field_line => (mask(low) & ~mask(block == splat('\t'))) | mask(block == splat(0x7f)),
+        };
+    }
+};
+
+/// The first index from `from` on where `class` stops, or the length when it does not.
+pub inline fn find(comptime class: Class, bytes: []const u8, from: usize) usize {
+    @setRuntimeSafety(false); // every index is compared with the length first; halves the time
+    std.debug.assert(from <= bytes.len);
+    var at = from;
+    while (bytes.len - at >= width) : (at += width) {
+        const found = class.stops_in(bytes[at..][0..width].*);
+        if (found != 0) return at + @ctz(found);
+    }
+    if (bytes.len < width) {
+        while (at < bytes.len and !class.stops_at(bytes[at])) at += 1;
+        return at;
+    }
+    // The last block overlaps bytes that were looked at already, or lie before `from`: shift them out.
+    const last = bytes.len - width;
+    const seen = at - last;
+    if (seen == width) return at;
+    const found = class.stops_in(bytes[last..][0..width].*) >> @intCast(seen);
+    return if (found != 0) at + @ctz(found) else bytes.len;
+}
+
+inline fn splat(byte: u8) Block {
+    return @splat(byte);
+}
+
+inline fn mask(flags: @Vector(width, bool)) u16 {
+    return @bitCast(flags);
+}
+
+/// tchar of RFC 9110 §5.6.2: what names and methods are made of.
+pub const token: [256]bool = table("!#$%&'*+-.^_`|~", true);
+
+/// What a request target may have: visible ASCII but "#", since a fragment is never sent (RFC 9112 §3.2).
+pub const target: [256]bool = blk: {
+    var found: [256]bool = @splat(false);
+    for (0x21..0x7f) |byte| found[byte] = byte != '#';
+    break :blk found;
+};
+
+/// reg-name of RFC 3986 §3.2.2 without ",", which would make a list of the Host field.
+pub const reg_name: [256]bool = table("-._~%!$&'()*+;=", true);
+
+/// Between the brackets of an IPv6 address.
+pub const address: [256]bool = blk: {
+    var found: [256]bool = table(":.", false);
+    for ("0123456789abcdefABCDEF") |byte| found[byte] = true;
+    break :blk found;
+};
+
+fn table(comptime others: []const u8, comptime letters: bool) [256]bool {
+    var found: [256]bool = @splat(false);
+    for (others) |byte| found[byte] = true;
+    if (letters) {
+        for (0..256) |byte| {
+            if (std.ascii.isAlphanumeric(byte)) found[byte] = true;
+        }
+    }
+    return found;
+}
+
+/// Whether `name`, a token, is `lower` in whatever case. A letter's two cases differ in one bit, and
+/// no other byte of a token becomes a letter or "-" by setting it.
+pub inline fn is(name: []const u8, comptime lower: []const u8) bool {
+    if (name.len != lower.len) return false;
+    inline for (lower, 0..) |byte, at| {
+        if (name[at] | 0x20 != byte) return false;
+    }
+    return true;
+}
+
+pub inline fn is_space(byte: u8) bool {
+    return byte == ' ' or byte == '\t';
+}
+
+/// The value without the white space around it.
+pub inline fn trim(text: []const u8) []const u8 {
+    var start: usize = 0;
+    var end = text.len;
+    while (start < end and is_space(text[start])) start += 1;
+    while (end > start and is_space(text[end - 1])) end -= 1;
+    return text[start..end];
+}
+
+test "http1 scan agrees with a plain loop at every length, start and place of the byte" {
+    var buffer: [53]u8 = undefined;
+    inline for (.{ Class.request_line, Class.field_line }) |class| {
+        for (0..256) |byte| {
+            @memset(&buffer, 'a');
+            for (0..buffer.len) |place| {
+                buffer[place] = @intCast(byte);
+                for ([_]usize{ 0, 1, 5, 15, 16, 17, 31, 40 }) |from| {
+                    for ([_]usize{ from, 16, 17, 40, buffer.len }) |end| {
+                        if (end < from) continue;
+                        var plain = from;
+                        while (plain < end and !class.stops_at(buffer[plain])) plain += 1;
+                        try std.testing.expectEqual(plain, find(class, buffer[0..end], from));
+                    }
+                }
+                buffer[place] = 'a';
+            }
+        }
+    }
+}
+
+test "http1 classes have the bytes of the RFCs" {
+    var tokens: u32 = 0;
+    for (token) |in| tokens += @intFromBool(in);
+    try std.testing.expectEqual(10 + 26 + 26 + 15, tokens);
+    for ("\x00\t\r\n \"(),/:;<=>?@[\\]{}\x7f\x80\xff") |byte| try std.testing.expect(!token[byte]);
+    for ("/:@?,[]\\\"<>{}| ^`#\x80") |byte| try std.testing.expect(!reg_name[byte]);
+    for (" #\x7f\x80\xff\t\r\n\x00") |byte| try std.testing.expect(!target[byte]);
+}
+
+test "http1 names compare in any case and only with themselves" {
+    try std.testing.expect(is("Content-LENGTH", "content-length"));
+    try std.testing.expect(!is("content_length", "content-length"));
+    for (0..256) |byte| {
+        if (!token[byte]) continue;
+        const same = byte == 'k' or byte == 'K';
+        try std.testing.expectEqual(same, is(&.{@intCast(byte)}, "k"));
+        try std.testing.expectEqual(byte == '-', is(&.{@intCast(byte)}, "-"));
+    }
+}
