@@ -21,6 +21,7 @@ const Echo = struct {
     pub fn connect_failed(_: *Echo, _: *Worker, _: *engine.Connection, _: i32) void {}
     pub fn accept_failed(_: *Echo, _: *Worker, _: u32, _: i32) void {}
     pub fn close_failed(_: *Echo, _: *Worker, _: i32) void {}
+    pub fn expired(_: *Echo, _: *Worker, _: *engine.Connection) void {}
 
     pub fn received(_: *Echo, worker: *Worker, connection: *engine.Connection, data: []const u8) void {
         const copy = std.heap.smp_allocator.alloc(u8, data.len + @sizeOf(usize)) catch return;

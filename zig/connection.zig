@@ -35,6 +35,15 @@ pub const Piece = struct {
     next: ?*Piece,
     data: []const u8,
     owner: usize,
+    /// A part of a file instead: the descriptor, which the owner keeps open. `data` has the part's
+    /// length then, and an address that nobody reads.
+    file: i32 = -1,
+    offset: u64 = 0,
+
+    pub fn of_file(file: i32, offset: u64, count: usize, owner: usize) Piece {
+        const nowhere: [*]const u8 = @ptrFromInt(1);
+        return .{ .next = null, .data = nowhere[0..count], .owner = owner, .file = file, .offset = offset };
+    }
 };
 
 pub const gather_max = 64;
@@ -87,6 +96,8 @@ pub const Connection = struct {
     send_progress_ns: u64,
     /// End of the present phase: connecting, lingering.
     phase_until_ns: u64,
+    /// When the handler wants to be told (`expired`) that the time is over; 0: not at all.
+    handler_until_ns: u64,
     /// What goes to connection_lost: an errno, or 0 for an orderly end.
     reason: i32,
     dirty_next: u32,
@@ -117,7 +128,13 @@ pub const Connection = struct {
         connected: bool = false,
         /// The application has heard of its end.
         lost_told: bool = false,
-        _: u18 = 0,
+        /// The operation in flight is no send but a wait for room to send a file's part into.
+        polling: bool = false,
+        /// The handler is at work for this connection: neither idle nor quiet, whatever its bytes.
+        busy: bool = false,
+        /// The connection speaks HTTP: its events go to the HTTP handler.
+        http: bool = false,
+        _: u15 = 0,
     };
 
     pub fn queue(self: *Connection, piece: *Piece) void {

@@ -131,6 +131,40 @@ pub fn accept_nonblocking(listener: i32) i32 {
     return result_of(linux.accept4(listener, null, null, linux.SOCK.NONBLOCK | linux.SOCK.CLOEXEC));
 }
 
+/// Maps a ring's shared area; a child made by fork does not get it.
+pub fn map_area(fd: i32, size: usize, offset: u64, failure: *i32) error{SetupFailed}![]align(std.heap.page_size_min) u8 {
+    const raw = linux.mmap(
+        null,
+        size,
+        .{ .READ = true, .WRITE = true },
+        .{ .TYPE = .SHARED, .POPULATE = true },
+        fd,
+        @intCast(offset),
+    );
+    if (linux.errno(raw) != .SUCCESS) {
+        failure.* = negative(linux.errno(raw));
+        return error.SetupFailed;
+    }
+    const pointer: [*]align(std.heap.page_size_min) u8 = @ptrFromInt(raw);
+    // A child made by fork must not share the queues (F20): it would corrupt the parent's ring.
+    _ = linux.madvise(pointer, size, linux.MADV.DONTFORK);
+    return pointer[0..size];
+}
+
+/// sendfile(2) from `offset`, on a socket that does not block.
+pub fn send_file(socket: i32, file: i32, offset: u64, count: usize) i32 {
+    var from: i64 = @intCast(offset);
+    return result_of(linux.sendfile(socket, file, &from, count));
+}
+
+/// Nanoseconds since 1970, as the machine's clock has it.
+pub fn real_ns() u64 {
+    var now: linux.timespec = undefined;
+    const raw = linux.clock_gettime(.REALTIME, &now);
+    std.debug.assert(linux.errno(raw) == .SUCCESS);
+    return @as(u64, @intCast(now.sec)) * std.time.ns_per_s + @as(u64, @intCast(now.nsec));
+}
+
 /// Nanoseconds of the monotonic clock (CLOCK_MONOTONIC: no jumps, stops in suspend).
 pub fn monotonic_ns() u64 {
     var now: linux.timespec = undefined;

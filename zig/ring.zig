@@ -104,9 +104,9 @@ pub const Ring = struct {
         const sq_end = if (no_array) 0 else params.sq_off.array + params.sq_entries * @sizeOf(u32);
         const cq_end = params.cq_off.cqes + params.cq_entries * cqe_size;
 
-        const rings = try map_area(fd, @max(sq_end, cq_end), linux.IORING_OFF_SQ_RING, failure);
+        const rings = try kernel.map_area(fd, @max(sq_end, cq_end), linux.IORING_OFF_SQ_RING, failure);
         errdefer kernel.unmap(rings);
-        const sqes = try map_area(fd, params.sq_entries * sqe_size, linux.IORING_OFF_SQES, failure);
+        const sqes = try kernel.map_area(fd, params.sq_entries * sqe_size, linux.IORING_OFF_SQES, failure);
         errdefer comptime unreachable;
 
         const sq = SubmissionQueue{
@@ -337,6 +337,11 @@ pub const Ring = struct {
         return kernel.accept_nonblocking(listener);
     }
 
+    /// Sends a part of a file on a socket: how many bytes the socket took, or -errno.
+    pub fn send_file(_: *Ring, socket: i32, file: i32, offset: u64, count: usize) i32 {
+        return kernel.send_file(socket, file, offset, count);
+    }
+
     pub fn register(self: *Ring, opcode: linux.IORING_REGISTER, arg: ?*const anyopaque, count: u32) i32 {
         return kernel.register(self.fd, @intFromEnum(opcode), arg, count);
     }
@@ -350,25 +355,6 @@ fn at(area: []u8, offset: usize) *u32 {
 
 fn timespec_of(ns: u64) linux.kernel_timespec {
     return .{ .sec = @intCast(ns / std.time.ns_per_s), .nsec = @intCast(ns % std.time.ns_per_s) };
-}
-
-fn map_area(fd: i32, size: usize, offset: u64, failure: *i32) error{SetupFailed}![]align(std.heap.page_size_min) u8 {
-    const raw = linux.mmap(
-        null,
-        size,
-        .{ .READ = true, .WRITE = true },
-        .{ .TYPE = .SHARED, .POPULATE = true },
-        fd,
-        @intCast(offset),
-    );
-    if (linux.errno(raw) != .SUCCESS) {
-        failure.* = kernel.negative(linux.errno(raw));
-        return error.SetupFailed;
-    }
-    const pointer: [*]align(std.heap.page_size_min) u8 = @ptrFromInt(raw);
-    // A child made by fork must not share the queues (F20): it would corrupt the parent's ring.
-    _ = linux.madvise(pointer, size, linux.MADV.DONTFORK);
-    return pointer[0..size];
 }
 
 test "a ring takes NOPs and gives their completions back" {

@@ -11,24 +11,49 @@ const closing = @import("closing.zig");
 const timing = @import("timing.zig");
 const connection_module = @import("connection.zig");
 const Connection = connection_module.Connection;
+const Piece = connection_module.Piece;
 const assert = std.debug.assert;
 
 /// Queues bytes. They are the worker's until it calls `handler.release(owner)`. False: the
 /// connection takes no more, and the bytes are still the caller's.
 pub fn append(worker: anytype, connection: *Connection, data: []const u8, owner: usize) bool {
-    if (connection.phase != .open or connection.flags.write_end or connection.flags.send_broken) return false;
-    assert(data.len > 0);
+    return append_piece(worker, connection, .{ .next = null, .data = data, .owner = owner });
+}
+
+/// Queues bytes, or a part of a file; as `append`.
+pub fn append_piece(worker: anytype, connection: *Connection, content: Piece) bool {
+    if (!takes_more(connection)) return false;
+    assert(content.data.len > 0);
     const piece = worker.pieces.take() orelse {
         closing.abort(worker, connection, @intFromEnum(kernel.E.NOMEM));
         return false;
     };
-    piece.* = .{ .next = null, .data = data, .owner = owner };
+    piece.* = content;
     connection.queue(piece);
+    queue_grew(worker, connection);
+    return true;
+}
+
+/// Lets the last piece of the queue reach `count` bytes further: its owner has written them there.
+/// A send in flight is none the wiser, it was given the length of its time.
+pub fn extend(worker: anytype, connection: *Connection, count: usize) void {
+    assert(takes_more(connection));
+    const piece = connection.queue_last.?;
+    assert(piece.file < 0);
+    piece.data.len += count;
+    connection.queued_bytes += count;
+    queue_grew(worker, connection);
+}
+
+pub fn takes_more(connection: *const Connection) bool {
+    return connection.phase == .open and !connection.flags.write_end and !connection.flags.send_broken;
+}
+
+fn queue_grew(worker: anytype, connection: *Connection) void {
     worker.mark_dirty(connection);
     const queued = connection.queued_bytes;
     if (queued > worker.metrics.send_queue_high_water) worker.metrics.send_queue_high_water = queued;
     check_high(worker, connection);
-    return true;
 }
 
 /// What a long queue leads to: above the high-water mark the application is told, above the pause
@@ -52,8 +77,10 @@ pub fn check_high(worker: anytype, connection: *Connection) void {
 pub fn start(worker: anytype, connection: *Connection) bool {
     if (connection.send != .none or connection.flags.send_broken) return true;
     const first = connection.queue_first orelse return true;
+    if (first.file >= 0) return start_file(worker, connection);
     var gather: ?*connection_module.Gather = null;
-    if (first.next != null) {
+    const follower = first.next;
+    if (follower != null and follower.?.file < 0) {
         gather = worker.gathers.take();
         if (gather == null) {
             closing.abort(worker, connection, @intFromEnum(kernel.E.NOMEM));
@@ -67,7 +94,8 @@ pub fn start(worker: anytype, connection: *Connection) bool {
     sqe.fd = connection.fd;
     sqe.rw_flags = linux.MSG.NOSIGNAL;
     if (gather) |lent| {
-        fill(lent, connection);
+        const before_file = fill(lent, connection);
+        if (before_file) sqe.rw_flags |= linux.MSG.MORE;
         sqe.opcode = .SENDMSG;
         sqe.addr = @intFromPtr(&lent.header);
         sqe.len = 1;
@@ -77,7 +105,51 @@ pub fn start(worker: anytype, connection: *Connection) bool {
         sqe.opcode = .SEND;
         sqe.addr = @intFromPtr(rest.ptr);
         sqe.len = @intCast(@min(rest.len, send_max));
+        if (follower != null) sqe.rw_flags |= linux.MSG.MORE; // a file's part comes next
     }
+    connection.send = .armed;
+    connection.send_progress_ns = worker.now_ns;
+    if (worker.config.write_timeout_ns != 0) timing.refresh(worker, connection);
+    return true;
+}
+
+/// Sends of a file in one go at most, so that one download does not hold up the others.
+const file_part_max = 1 << 20;
+
+/// Sends a file's part from the page cache, without a copy in user memory. sendfile(2) is no
+/// operation of the ring, and the ring's splice runs on a thread of the kernel each time: so it is
+/// called here, on a socket that never blocks, and the ring waits for room (decision 0009).
+fn start_file(worker: anytype, connection: *Connection) bool {
+    var left: usize = file_part_max;
+    while (left > 0) {
+        const piece = connection.queue_first orelse return true;
+        if (piece.file < 0) return start(worker, connection);
+        const rest = piece.data.len - connection.sent;
+        const offset = piece.offset + connection.sent;
+        const result = worker.ring.send_file(connection.fd, piece.file, offset, @min(rest, left));
+        if (result == kernel.negative(.AGAIN)) break;
+        if (result == kernel.negative(.INTR)) continue;
+        if (result < 0) {
+            failed(worker, connection, result);
+            return true;
+        }
+        if (result == 0) { // shorter than promised: what follows would be taken for its bytes
+            closing.abort(worker, connection, @intFromEnum(kernel.E.NODATA));
+            return true;
+        }
+        left -|= @intCast(result);
+        progressed(worker, connection, @intCast(result));
+        if (connection.phase != .open and connection.phase != .flushing) return true;
+    }
+    return poll_room(worker, connection);
+}
+
+fn poll_room(worker: anytype, connection: *Connection) bool {
+    const sqe = worker.issue(connection, .send) orelse return false;
+    sqe.opcode = .POLL_ADD;
+    sqe.fd = connection.fd;
+    sqe.rw_flags = std.os.linux.POLL.OUT;
+    connection.flags.polling = true;
     connection.send = .armed;
     connection.send_progress_ns = worker.now_ns;
     if (worker.config.write_timeout_ns != 0) timing.refresh(worker, connection);
@@ -87,7 +159,8 @@ pub fn start(worker: anytype, connection: *Connection) bool {
 /// One operation's bytes at most: its result is an i32.
 const send_max = 1 << 30;
 
-fn fill(gather: *connection_module.Gather, connection: *const Connection) void {
+/// Gathers what is queued, up to a file's part. True when one comes next.
+fn fill(gather: *connection_module.Gather, connection: *const Connection) bool {
     var piece = connection.queue_first;
     var skip = connection.sent;
     var count: usize = 0;
@@ -95,6 +168,7 @@ fn fill(gather: *connection_module.Gather, connection: *const Connection) void {
     while (piece) |p| : (piece = p.next) {
         const rest = p.data[skip..];
         skip = 0;
+        if (p.file >= 0) break;
         if (count == connection_module.gather_max or total + rest.len > send_max) break;
         gather.vectors[count] = .{ .base = rest.ptr, .len = rest.len };
         count += 1;
@@ -115,6 +189,7 @@ fn fill(gather: *connection_module.Gather, connection: *const Connection) void {
         .controllen = 0,
         .flags = 0,
     };
+    return piece != null and piece.?.file >= 0;
 }
 
 pub fn completed(worker: anytype, connection: *Connection, cqe: *const linux.io_uring_cqe) void {
@@ -124,8 +199,16 @@ pub fn completed(worker: anytype, connection: *Connection, cqe: *const linux.io_
         worker.gathers.give(lent);
         connection.gather = null;
     }
+    const polled = connection.flags.polling;
+    connection.flags.polling = false;
     if (cqe.res < 0) return failed(worker, connection, cqe.res);
-    const bytes: usize = @intCast(cqe.res);
+    // Room again, or an error that sending the file's next part will name.
+    if (polled) return worker.mark_dirty(connection);
+    progressed(worker, connection, @intCast(cqe.res));
+}
+
+/// So many bytes of the queue have gone out: what waited for that goes on.
+fn progressed(worker: anytype, connection: *Connection, bytes: usize) void {
     worker.metrics.sends += 1;
     worker.metrics.bytes_sent += bytes;
     connection.send_progress_ns = worker.now_ns;

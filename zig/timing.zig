@@ -48,12 +48,20 @@ fn due_at(worker: anytype, connection: *const Connection) ?u64 {
     return switch (connection.phase) {
         .free, .releasing => null,
         .connecting, .lingering => if (connection.phase_until_ns == 0) null else connection.phase_until_ns,
-        .open => earlier(quiet_until(worker, connection), write_until(worker, connection)),
+        .open => earlier(
+            handler_until(connection),
+            earlier(quiet_until(worker, connection), write_until(worker, connection)),
+        ),
         .flushing => write_until(worker, connection),
     };
 }
 
+fn handler_until(connection: *const Connection) ?u64 {
+    return if (connection.handler_until_ns == 0) null else connection.handler_until_ns;
+}
+
 fn quiet_until(worker: anytype, connection: *const Connection) ?u64 {
+    if (connection.flags.busy) return null;
     const last = @max(connection.last_receive_ns, connection.send_progress_ns);
     const drain: ?u64 = if (worker.draining) last + worker.quiet_ns else null;
     const idle = worker.config.idle_timeout_ns;
@@ -85,6 +93,12 @@ fn expire(worker: anytype, connection: *Connection) void {
             if (write_at != null and write_at.? <= worker.now_ns) {
                 worker.metrics.timeouts += 1;
                 return closing.abort(worker, connection, timed_out);
+            }
+            const handler_at = handler_until(connection);
+            if (connection.phase == .open and handler_at != null and handler_at.? <= worker.now_ns) {
+                connection.handler_until_ns = 0;
+                worker.handler.expired(worker, connection);
+                return refresh(worker, connection);
             }
             if (connection.queue_first != null or connection.held_first != null) {
                 // Busy writing, or its application has yet to take what came: not idle, not quiet.

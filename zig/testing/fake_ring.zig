@@ -212,6 +212,11 @@ pub const FakeRing = struct {
         if (kernel.network.close(fd) < 0) kernel.violated("a descriptor is closed twice", 0);
     }
 
+    /// The model's applications send no files.
+    pub fn send_file(_: *FakeRing, _: i32, _: i32, _: u64, _: usize) i32 {
+        return negative(.OPNOTSUPP);
+    }
+
     pub fn accept_now(self: *FakeRing, fd: i32) i32 {
         const kernel = self.kernel;
         switch (kernel.network.find(fd)) {

@@ -251,6 +251,7 @@ pub const Handler = struct {
     }
 
     pub fn close_failed(_: *Handler, _: anytype, _: i32) void {}
+    pub fn expired(_: *Handler, _: anytype, _: *Connection) void {}
 
     pub fn accept_failed(self: *Handler, _: anytype, _: u32, _: i32) void {
         self.app.accept_failures += 1;
