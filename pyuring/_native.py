@@ -20,7 +20,7 @@ from pyuring.errors import NativeLibraryError
 
 __all__ = ["ABI_VERSION", "LIBRARY_PATH", "check", "lib", "probe", "pylib"]
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 LIBRARY_PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "libpyuring.so")
 
 _i32 = ctypes.c_int32
@@ -75,14 +75,41 @@ _COUNTERS = (
     "accepted connected active closed bytes_received bytes_sent messages_received sends "
     "errors_accept errors_receive errors_send errors_connect errors_handler enobufs cq_overflows "
     "rearms turns completions send_queue_high_water stale_completions unknown_completions "
-    "buffers_held refused timeouts ops_in_flight"
+    "buffers_held refused timeouts ops_in_flight requests requests_active requests_malformed "
+    "responses_2xx responses_3xx responses_4xx responses_5xx"
 )
 
 
 class WorkerMetrics(ctypes.Structure):
     """A native worker's counters: zig/metrics.zig."""
 
-    _fields_ = tuple((name, _u64) for name in _COUNTERS.split())
+    _fields_ = (
+        *((name, _u64) for name in _COUNTERS.split()),
+        ("request_us", _u64 * 24),
+    )
+
+
+class HttpLimits(ctypes.Structure):
+    """The parser's limits: zig/http1.zig."""
+
+    _fields_ = (
+        *((name, _u32) for name in ("request_line", "field_line", "head", "field_count")),
+        *((name, _u32) for name in ("chunk_extensions", "trailers")),
+        ("body", _u64),
+    )
+
+
+class HttpConfig(ctypes.Structure):
+    """What a worker is told about HTTP: zig/http_config.zig, with its units."""
+
+    _fields_ = (
+        ("limits", HttpLimits),
+        *((name, _u64) for name in ("buffered_body", "drain_unread", "requests_per_connection")),
+        *((name, _u64) for name in ("head_timeout_ns", "body_timeout_ns")),
+        ("keep_alive_timeout_ns", _u64),
+        *((name, _u8) for name in ("inline", "log", "timed")),
+        ("_pad", _u8 * 5),
+    )
 
 
 # Called through `lib`: symbol -> (result, arguments).
@@ -97,6 +124,7 @@ OBJECT_SYMBOLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pyuring_python_types": (_object, ()),
     "pyuring_worker_create": (_handle, (ctypes.POINTER(WorkerConfig), _object, _object)),
     "pyuring_worker_listen": (_i32, (_handle, _i32, _object)),
+    "pyuring_worker_serve_http": (_i32, (_handle, ctypes.POINTER(HttpConfig), _object)),
     "pyuring_worker_unlisten": (None, (_handle,)),
     "pyuring_worker_turn": (_i32, (_handle, ctypes.c_int64)),
     "pyuring_worker_stay_awake": (None, (_handle,)),
@@ -116,6 +144,7 @@ STRUCTS: dict[str, type[ctypes.Structure]] = {
     "Profile": Profile,
     "WorkerConfig": WorkerConfig,
     "WorkerMetrics": WorkerMetrics,
+    "HttpConfig": HttpConfig,
 }
 
 # The machine numbers of elf(5) that wheels exist for.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 __all__ = ["EngineMetrics"]
 
@@ -58,6 +59,21 @@ class EngineMetrics:
     """Connections ended by a deadline."""
     ops_in_flight: int = 0
     """Operations the kernel holds now."""
+    requests: int = 0
+    """HTTP requests whose head was complete and well-formed."""
+    requests_active: int = 0
+    """Of these, those whose reply is not complete now."""
+    requests_malformed: int = 0
+    """Requests refused before any application saw them, or cut off: malformed, over a limit, late."""
+    responses_2xx: int = 0
+    responses_3xx: int = 0
+    responses_4xx: int = 0
+    responses_5xx: int = 0
+    """Replies by the class of their status, those of refused requests included."""
+    request_us: tuple[int, ...] = (0,) * 24
+    """Exchanges by the time from their request's head to their reply's last byte queued: entry i
+    counts those of less than 2**i microseconds that no earlier entry counts; the last one has no
+    bound. All zero unless the time is taken (HttpConfig.timed)."""
 
     @property
     def completions_per_turn(self) -> float:
@@ -65,14 +81,21 @@ class EngineMetrics:
         return self.completions / self.turns if self.turns else 0.0
 
     @classmethod
-    def total(cls, parts: Iterable[Mapping[str, int]]) -> EngineMetrics:
+    def total(cls, parts: Iterable[Mapping[str, Any]]) -> EngineMetrics:
         """Add the workers' counters up; a high-water mark is the highest of them."""
-        sums: dict[str, int] = {}
+        sums: dict[str, Any] = {}
         for part in parts:
             for name, value in part.items():
-                before = sums.get(name, 0)
-                sums[name] = max(before, value) if name in _LARGEST else before + value
+                sums[name] = _sum(name, sums[name], value) if name in sums else value
         return cls(**sums)
+
+
+def _sum(name: str, before: Any, value: Any) -> Any:
+    if name in _LARGEST:
+        return max(before, value)
+    if isinstance(value, (tuple, list)):  # a list comes from another process
+        return tuple(a + b for a, b in zip(before, value, strict=True))
+    return before + value
 
 
 _LARGEST = frozenset({"send_queue_high_water"})

@@ -86,7 +86,7 @@ class Worker:
         self._ending = False
         self._in_turn = False
         self._accepting = Accepting(self, listeners, grace)
-        self._last_metrics: dict[str, int] = {}
+        self._last_metrics: dict[str, Any] = {}
         self._started = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name=f"pyuring-worker-{index}", daemon=True
@@ -154,7 +154,7 @@ class Worker:
             failed = self._connect_failed
         Connector(self, protocol_factory, address, failed, timeout).start()
 
-    def metrics(self) -> dict[str, int]:
+    def metrics(self) -> dict[str, Any]:
         """Return this worker's counters by name; any thread, also after the end."""
         with self._lock:
             if self._alive:
@@ -292,6 +292,10 @@ class Worker:
         flags = _native._u32()
         _native.pylib.pyuring_worker_achieved(self._handle, flags)
         self.achieved_flags = flags.value
+        # An application that is more than a factory has something of its own for each worker.
+        for_worker = getattr(self._factory, "for_worker", None)
+        if for_worker is not None:
+            self._factory = for_worker(self)
         for listener in self._listeners:
             result = _native.pylib.pyuring_worker_listen(self._handle, listener.fd, self._factory)
             _native.check(result, f"accept from {listener}")
@@ -351,10 +355,12 @@ class Worker:
     def _connect_failed(self, error: OSError) -> None:
         self.exception(error, "connect")
 
-    def _read_metrics(self) -> dict[str, int]:
+    def _read_metrics(self) -> dict[str, Any]:
         counters = _native.WorkerMetrics()
         _native.pylib.pyuring_worker_metrics(self._handle, counters)
-        return {name: getattr(counters, name) for name, *_ in counters._fields_}
+        found = {name: getattr(counters, name) for name, *_ in counters._fields_}
+        found["request_us"] = tuple(found["request_us"])
+        return found
 
     def _finish(self) -> None:
         """Give the native worker back; it drains by force when the loop has not (F58)."""

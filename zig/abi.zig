@@ -9,19 +9,26 @@ const probe = @import("probe.zig");
 const python_worker = @import("python_worker.zig");
 const ring_types = @import("ring_types.zig");
 const transport_object = @import("transport_object.zig");
+const request_object = @import("request_object.zig");
 const Config = @import("worker_config.zig").Config;
+const HttpConfig = @import("http_config.zig").HttpConfig;
 const Metrics = @import("metrics.zig").Metrics;
-const PythonWorker = @import("protocol_handler.zig").PythonWorker;
+const PythonWorker = @import("python_handler.zig").PythonWorker;
 
 /// Raised whenever a symbol or a shared struct changes its meaning.
-pub const abi_version: u32 = 1;
+pub const abi_version: u32 = 2;
 
 export fn pyuring_abi_version() u32 {
     return abi_version;
 }
 
 /// Structs that cross the border by pointer, under the names of `_native.STRUCTS`, same order.
-const shared_structs = .{ .Profile = probe.Profile, .WorkerConfig = Config, .WorkerMetrics = Metrics };
+const shared_structs = .{
+    .Profile = probe.Profile,
+    .WorkerConfig = Config,
+    .WorkerMetrics = Metrics,
+    .HttpConfig = HttpConfig,
+};
 
 /// What the compiler made of `shared_structs`: `Name:size field@offset+size …;` for each.
 export fn pyuring_layouts() [*:0]const u8 {
@@ -64,6 +71,7 @@ export fn pyuring_python_types() ?*python.Object {
 fn fill(types: *python.Object) error{PythonRaised}!void {
     if (!ring_types.add_types(types)) return error.PythonRaised;
     try transport_object.add_types(types);
+    try request_object.add_types(types);
 }
 
 /// Asks the kernel what it really does; blocks for some milliseconds, so without the lock.
@@ -86,6 +94,11 @@ export fn pyuring_worker_create(
 /// 0, or -errno; `factory` makes the protocols of the connections accepted there.
 export fn pyuring_worker_listen(worker: *PythonWorker, fd: i32, factory: *python.Object) i32 {
     return python_worker.listen(worker, fd, factory);
+}
+
+/// Before `listen` with `gateway` as the factory: its connections speak HTTP. -1 with an exception.
+export fn pyuring_worker_serve_http(worker: *PythonWorker, config: *const HttpConfig, gateway: *python.Object) i32 {
+    return if (worker.handler.http.serve(gateway, config)) 0 else -1;
 }
 
 /// Forgets every listening socket, once accepting has stopped.

@@ -30,11 +30,29 @@ pub const Metrics = extern struct {
     refused: u64 = 0,
     timeouts: u64 = 0,
     ops_in_flight: u64 = 0,
+    requests: u64 = 0,
+    requests_active: u64 = 0,
+    requests_malformed: u64 = 0,
+    responses_2xx: u64 = 0,
+    responses_3xx: u64 = 0,
+    responses_4xx: u64 = 0,
+    responses_5xx: u64 = 0,
+    /// Exchanges by the time they took: entry i counts those under 2^i microseconds that no
+    /// earlier one does; the last one takes the rest.
+    request_us: [buckets]u64 = @splat(0),
+
+    pub const buckets = 24;
+
+    pub fn took(self: *Metrics, ns: u64) void {
+        const us = ns / std.time.ns_per_us;
+        self.request_us[@min(buckets - 1, 64 - @clz(us))] += 1;
+    }
 
     /// A copy for another thread.
     pub fn snapshot(self: *const Metrics, out: *Metrics) void {
-        inline for (@typeInfo(Metrics).@"struct".fields) |field| {
-            @field(out, field.name) = @atomicLoad(u64, &@field(self, field.name), .monotonic);
-        }
+        const words = @sizeOf(Metrics) / @sizeOf(u64);
+        const from: *const [words]u64 = @ptrCast(self);
+        const to: *[words]u64 = @ptrCast(out);
+        for (from, to) |*word, *copy| copy.* = @atomicLoad(u64, word, .monotonic);
     }
 };

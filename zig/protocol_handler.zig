@@ -16,13 +16,10 @@ const transport_body = @import("transport_body.zig");
 const transport_object = @import("transport_object.zig");
 const connection_module = @import("connection.zig");
 const Connection = connection_module.Connection;
-const Ring = @import("ring.zig").Ring;
-const WorkerType = @import("worker.zig").WorkerType;
+const PythonWorker = @import("python_handler.zig").PythonWorker;
 const listeners_max = @import("accept.zig").listeners_max;
 const Object = python.Object;
 const c = &python.c;
-
-pub const PythonWorker = WorkerType(Ring, ProtocolHandler);
 
 /// Which of the optional methods a protocol's class has.
 pub const Shape = packed struct(u8) {
@@ -269,10 +266,6 @@ pub const ProtocolHandler = struct {
         python.decref(result);
     }
 
-    pub fn release(_: *ProtocolHandler, owner: usize) void {
-        python.decref(@ptrFromInt(owner));
-    }
-
     pub fn accept_failed(self: *ProtocolHandler, worker: *PythonWorker, _: u32, errno: i32) void {
         python_errors.raise(errno);
         self.report(worker, null, "accept");
@@ -296,7 +289,7 @@ pub const ProtocolHandler = struct {
         closing.abort(worker, connection, 0);
     }
 
-    fn report(self: *ProtocolHandler, worker: *PythonWorker, transport: ?*Object, where: [*:0]const u8) void {
+    pub fn report(self: *ProtocolHandler, worker: *PythonWorker, transport: ?*Object, where: [*:0]const u8) void {
         if (self.report_keeping(worker, transport, where)) |object| python.decref(object);
     }
 
@@ -309,22 +302,22 @@ pub const ProtocolHandler = struct {
     ) ?*Object {
         worker.metrics.errors_handler += 1;
         const failure = python_errors.take() orelse return null;
+        self.report_object(failure, transport, where);
+        return failure;
+    }
+
+    /// Tells the hook of an exception; KeyboardInterrupt and the like are kept for the turn's end.
+    pub fn report_object(self: *ProtocolHandler, failure: *Object, transport: ?*Object, where: [*:0]const u8) void {
         if (c.PyObject_IsInstance(failure, python.exc.PyExc_Exception.*) != 1) {
             if (self.pending == null) self.pending = python.incref(failure);
-            return failure;
+            return;
         }
-        const text = c.PyUnicode_FromString(where) orelse {
-            c.PyErr_WriteUnraisable(null);
-            return failure;
-        };
+        const text = c.PyUnicode_FromString(where) orelse return c.PyErr_WriteUnraisable(null);
         defer python.decref(text);
         var args = [_]*Object{ self.hooks, self.hooks, failure, text, transport orelse python.none };
-        const result = c.PyObject_VectorcallMethod(names.exception, args[1..].ptr, 4 | offset_flag, null) orelse {
-            c.PyErr_WriteUnraisable(null);
-            return failure;
-        };
+        const result = c.PyObject_VectorcallMethod(names.exception, args[1..].ptr, 4 | offset_flag, null) orelse
+            return c.PyErr_WriteUnraisable(null);
         python.decref(result);
-        return failure;
     }
 
     /// The shape of a protocol's class; null with an exception when it is no protocol.

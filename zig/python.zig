@@ -66,6 +66,7 @@ pub const METH_STATIC = 0x0020;
 pub const METH_FASTCALL = 0x0080;
 pub const METH_KEYWORDS = 0x0002;
 
+pub const TPFLAGS_DISALLOW_INSTANTIATION = 1 << 7; // since 3.10
 pub const TPFLAGS_BASETYPE = 1 << 10;
 pub const TPFLAGS_DEFAULT = 1 << 18;
 pub const TPFLAGS_HAVE_GC = 1 << 14;
@@ -129,9 +130,14 @@ const Functions = struct {
     PyNumber_Index: *const fn (*Object) callconv(.c) ?*Object,
     PyBool_FromLong: *const fn (c_long) callconv(.c) ?*Object,
     PyUnicode_FromString: *const fn ([*:0]const u8) callconv(.c) ?*Object,
+    PyUnicode_AsUTF8AndSize: *const fn (*Object, *Ssize) callconv(.c) ?[*]const u8,
+    PyUnicode_AsLatin1String: *const fn (*Object) callconv(.c) ?*Object,
+    PyUnicode_DecodeLatin1: *const fn ([*]const u8, Ssize, ?[*:0]const u8) callconv(.c) ?*Object,
+    PyUnicode_DecodeUTF8: *const fn ([*]const u8, Ssize, ?[*:0]const u8) callconv(.c) ?*Object,
     PyUnicode_InternFromString: *const fn ([*:0]const u8) callconv(.c) ?*Object,
     PyUnicode_FromFormat: *const fn ([*:0]const u8, ...) callconv(.c) ?*Object,
     PyObject_GetAttrString: *const fn (*Object, [*:0]const u8) callconv(.c) ?*Object,
+    PyObject_GetAttr: *const fn (*Object, *Object) callconv(.c) ?*Object,
     PyObject_HasAttrString: *const fn (*Object, [*:0]const u8) callconv(.c) c_int,
     PyObject_IsTrue: *const fn (*Object) callconv(.c) c_int,
     PyObject_IsInstance: *const fn (*Object, *Object) callconv(.c) c_int,
@@ -153,6 +159,8 @@ const Functions = struct {
     PyType_GenericAlloc: *const fn (*Object, Ssize) callconv(.c) ?*Object,
     PyType_GetSlot: *const fn (*Object, c_int) callconv(.c) ?*anyopaque,
     PyDict_New: *const fn () callconv(.c) ?*Object,
+    PyDict_GetItemWithError: *const fn (*Object, *Object) callconv(.c) ?*Object,
+    PyDict_SetItem: *const fn (*Object, *Object, *Object) callconv(.c) c_int,
     PyDict_SetItemString: *const fn (*Object, [*:0]const u8, *Object) callconv(.c) c_int,
     PyList_New: *const fn (Ssize) callconv(.c) ?*Object,
     PyList_SetItem: *const fn (*Object, Ssize, *Object) callconv(.c) c_int,
@@ -180,6 +188,7 @@ const Exceptions = struct {
     PyExc_BufferError: *const *Object,
     PyExc_MemoryError: *const *Object,
     PyExc_ConnectionError: *const *Object,
+    PyExc_ConnectionResetError: *const *Object,
 };
 
 pub var c: Functions = undefined;
@@ -188,9 +197,17 @@ pub var exc: Exceptions = undefined;
 /// The singleton None, resolved at `init`.
 pub var none: *Object = undefined;
 
+/// Types that results are told apart by.
+pub var types: struct { str: *Object, bytes: *Object, tuple: *Object } = undefined;
+
 /// Bytes at the front of every object: 16, or 32 in a free-threaded build. Read from
 /// `object.__basicsize__`, so that no layout is assumed.
 pub var head_size: usize = 0;
+
+/// Whether several threads may run Python code at once. Such a build's objects have a larger head.
+pub fn free_threaded() bool {
+    return head_size > 16;
+}
 
 pub const InitError = error{ SymbolMissing, PythonRaised };
 
@@ -202,6 +219,8 @@ pub fn init() InitError!void {
             @field(table, field.name) = find(field.type, field.name) orelse return error.SymbolMissing;
     }
     none = find(*Object, "_Py_NoneStruct") orelse return error.SymbolMissing;
+    inline for (.{ .{ "str", "PyUnicode_Type" }, .{ "bytes", "PyBytes_Type" }, .{ "tuple", "PyTuple_Type" } }) |pair|
+        @field(types, pair[0]) = find(*Object, pair[1]) orelse return error.SymbolMissing;
     const object_type = find(*Object, "PyBaseObject_Type") orelse return error.SymbolMissing;
     const size = c.PyObject_GetAttrString(object_type, "__basicsize__") orelse return error.PythonRaised;
     defer c.Py_DecRef(size);
@@ -267,6 +286,29 @@ pub fn bytes_view(object: *Object) ?[]const u8 {
         return null;
     }
     return pointer[0..@intCast(length)];
+}
+
+/// The UTF-8 bytes of a str, kept alive by it; null with TypeError set for anything else.
+pub fn text_view(object: *Object) ?[]const u8 {
+    var length: Ssize = 0;
+    const pointer = c.PyUnicode_AsUTF8AndSize(object, &length) orelse return null;
+    return pointer[0..@intCast(length)];
+}
+
+/// Whether it is a bytes object, and nothing derived from it.
+pub fn is_bytes(object: *Object) bool {
+    const class = c.PyObject_Type(object).?;
+    defer decref(class);
+    return class == types.bytes;
+}
+
+/// Bytes that nobody can change: the object itself, or a copy of what it shows. New reference.
+pub fn frozen(data: *Object) ?*Object {
+    if (bytes_view(data) != null) return incref(data);
+    var view = Buffer{};
+    if (c.PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) != 0) return null;
+    defer c.PyBuffer_Release(&view);
+    return c.PyBytes_FromStringAndSize(view.buf, view.len);
 }
 
 /// Raises OSError(errno, message): Python itself picks the subclass by errno.

@@ -11,7 +11,8 @@ const connect = @import("connect.zig");
 const protocol_handler = @import("protocol_handler.zig");
 const Config = @import("worker_config.zig").Config;
 const Ring = @import("ring.zig").Ring;
-const PythonWorker = protocol_handler.PythonWorker;
+const python_handler = @import("python_handler.zig");
+const PythonWorker = python_handler.PythonWorker;
 const ProtocolHandler = protocol_handler.ProtocolHandler;
 const Object = python.Object;
 const c = &python.c;
@@ -58,14 +59,14 @@ fn init(
     _ = ring.register_ring_fd(); // a saving only: without it (before 5.18) the descriptor serves
     var handler = ProtocolHandler.init(hooks, transport_type);
     errdefer handler.deinit();
-    try self.init(ring, handler, config.*, failure);
+    try self.init(ring, .{ .protocols = handler }, config.*, failure);
 }
 
 /// Adds a listening socket whose connections get their protocols from `factory`.
 pub fn listen(self: *PythonWorker, fd: i32, factory: *Object) i32 {
     const index = accept.add(self, fd);
     if (index < 0) return index;
-    const place = &self.handler.factories[@intCast(index)];
+    const place = &self.handler.protocols.factories[@intCast(index)];
     if (place.*) |old| python.decref(old);
     place.* = python.incref(factory);
     return 0;
@@ -97,14 +98,14 @@ pub fn start_connect(
 /// turn's flags, or -1 with an exception set: a signal's handler that raised, the application's
 /// KeyboardInterrupt, the ring's failure.
 pub fn turn(self: *PythonWorker, timeout_ns: i64) i32 {
-    std.debug.assert(self.handler.home == protocol_handler.this_thread());
+    std.debug.assert(self.handler.protocols.home == protocol_handler.this_thread());
     self.now_ns = self.ring.now_ns();
     const until: ?u64 = if (timeout_ns < 0) null else self.now_ns +| @as(u64, @intCast(timeout_ns));
     while (true) {
         const left: ?u64 = if (until) |at| at -| self.now_ns else null;
         const result, const state = self.turn(left);
         if (c.PyErr_CheckSignals() != 0) return -1;
-        if (self.handler.pending) |failure| return raise_pending(self, failure);
+        if (self.handler.protocols.pending) |failure| return raise_pending(self, failure);
         if (result < 0) {
             python_errors.raise(-result);
             return -1;
@@ -116,7 +117,7 @@ pub fn turn(self: *PythonWorker, timeout_ns: i64) i32 {
 }
 
 fn raise_pending(self: *PythonWorker, failure: *Object) i32 {
-    self.handler.pending = null;
+    self.handler.protocols.pending = null;
     defer python.decref(failure);
     python_errors.raise_object(failure);
     return -1;

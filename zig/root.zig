@@ -37,5 +37,7 @@ test {
     _ = @import("kernel.zig");
     _ = @import("probe.zig");
     _ = @import("buffer_group.zig");
+    _ = @import("http1_writer.zig");
+    _ = @import("peer_name.zig");
     _ = @import("testing/all.zig");
 }

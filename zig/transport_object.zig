@@ -14,7 +14,7 @@ const protocol_handler = @import("protocol_handler.zig");
 const transport_body = @import("transport_body.zig");
 const Connection = @import("connection.zig").Connection;
 const Guard = @import("guard.zig").Guard;
-const PythonWorker = protocol_handler.PythonWorker;
+const PythonWorker = @import("python_handler.zig").PythonWorker;
 const ProtocolHandler = protocol_handler.ProtocolHandler;
 const Shape = protocol_handler.Shape;
 const Object = python.Object;
@@ -135,17 +135,8 @@ pub fn add_types(types: *Object) error{PythonRaised}!void {
     if (c.PyDict_SetItemString(types, "TransportCore", object) != 0) return error.PythonRaised;
 }
 
-/// Bytes that nobody can change: the object itself, or a copy of what it shows. New reference.
-fn frozen(data: *Object) ?*Object {
-    if (python.bytes_view(data) != null) return python.incref(data);
-    var view = python.Buffer{};
-    if (c.PyObject_GetBuffer(data, &view, python.PyBUF_SIMPLE) != 0) return null;
-    defer c.PyBuffer_Release(&view);
-    return c.PyBytes_FromStringAndSize(view.buf, view.len);
-}
-
 fn write(object: *Object, data: *Object) ?*Object {
-    const bytes = frozen(data) orelse return null;
+    const bytes = python.frozen(data) orelse return null;
     defer python.decref(bytes);
     var away = false;
     const connection = at_home(body(object), &away) orelse
@@ -172,7 +163,7 @@ fn writelines(object: *Object, lines: *Object) ?*Object {
     // All are checked before any is queued: a wrong one sends nothing.
     var index: isize = 0;
     while (index < count) : (index += 1) {
-        const bytes = frozen(c.PyList_GetItem(list, index).?) orelse return null;
+        const bytes = python.frozen(c.PyList_GetItem(list, index).?) orelse return null;
         if (c.PyList_SetItem(list, index, bytes) != 0) return null; // takes the reference
     }
     index = 0;
@@ -300,7 +291,7 @@ fn set_protocol(object: *Object, protocol: *Object) ?*Object {
     const self = body(object);
     _ = at_home(self, &away) orelse
         return if (away) pass_on(object, "set_protocol", protocol) else python.return_none();
-    self.shape = self.worker.?.handler.shape_of(protocol) orelse return null;
+    self.shape = self.worker.?.handler.protocols.shape_of(protocol) orelse return null;
     self.guard.swap(&self.protocol, python.incref(protocol));
     return python.return_none();
 }

@@ -47,14 +47,15 @@ ZIG_LAYERS: Layers = (
     ("abi",),
     ("python_worker",),
     ("ring_types",),
-    ("*_object", "protocol_handler", "transport_body", "ring_fields"),
+    ("*_object", "*_handler", "transport_body", "ring_fields", "request_*", "http_*"),
     ("ring_batch", "ring_closing"),
     ("ring_state",),
     ("sqe_object", "sqe_fields", "cqe_object", "batch_object"),
     ("flights", "provided", "arguments"),
     ("pins", "guard"),
-    ("python_errors",),
+    ("peer_name", "python_errors"),
     ("python",),
+    ("http_config",),
     ("http1*",),
     ("engine",),
     ("worker",),
@@ -73,7 +74,11 @@ ZIG_LAYERS: Layers = (
 UNITS: Layers = (
     ("sqe_object", "sqe_fields"),
     ("accept", "closing", "connect", "receive", "send", "timing"),
-    ("protocol_handler", "transport_body", "transport_object"),
+    (
+        "python_handler", "protocol_handler", "transport_body", "transport_object",
+        "http_handler", "http_connection", "http_exchange", "http_input", "http_output",
+        "http_reply", "http_stream", "request_body", "request_environ", "request_object",
+    ),
 )
 
 Graph = Mapping[str, Sequence[str]]

@@ -1,0 +1,292 @@
+//! What comes in on an HTTP connection: heads for the parser, bodies for the decoder, and what has
+//! to wait until the exchange before it is over. Never writes a reply of its own but refusals.
+//!
+//! Received bytes are used where they lie, in the receive buffer, as far as they go; only what has
+//! to wait is copied. When this returns nothing points into that buffer any more.
+
+const std = @import("std");
+const kernel = @import("kernel.zig");
+const python = @import("python.zig");
+const closing = @import("closing.zig");
+const http1 = @import("http1.zig");
+const http_config = @import("http_config.zig");
+const http_connection = @import("http_connection.zig");
+const http_exchange = @import("http_exchange.zig");
+const http_output = @import("http_output.zig");
+const request_body = @import("request_body.zig");
+const timing = @import("timing.zig");
+const HttpConnection = http_connection.HttpConnection;
+const PythonWorker = @import("python_handler.zig").PythonWorker;
+const assert = std.debug.assert;
+const c = &python.c;
+
+/// Bytes came. They are used, or kept, or the connection ends.
+pub fn received(worker: *PythonWorker, http: *HttpConnection, data: []const u8) void {
+    assert(!http.processing);
+    if (http.input.len == 0 and !http.must_wait()) {
+        const used = process(worker, http, data);
+        if (!keep(worker, http, data[used..])) return;
+    } else {
+        if (!keep(worker, http, data)) return;
+        process_kept(worker, http);
+    }
+    settle(worker, http);
+}
+
+/// Goes on with what was kept: an exchange is over, or the client has taken its replies.
+pub fn go_on(worker: *PythonWorker, http: *HttpConnection) void {
+    if (http.processing or http.connection.phase != .open) return;
+    process_kept(worker, http);
+    settle(worker, http);
+}
+
+fn keep(worker: *PythonWorker, http: *HttpConnection, data: []const u8) bool {
+    if (http.connection.phase != .open) return false;
+    if (data.len == 0 or http.input.append(data)) return true;
+    closing.abort(worker, http.connection, @intFromEnum(kernel.E.NOMEM));
+    return false;
+}
+
+fn process_kept(worker: *PythonWorker, http: *HttpConnection) void {
+    if (http.input.len == 0 or http.must_wait()) return;
+    const used = process(worker, http, http.input.slice());
+    http.input.drop(used);
+}
+
+/// Uses `bytes` from the front, as far as the connection's state lets it; returns how many.
+fn process(worker: *PythonWorker, http: *HttpConnection, bytes: []const u8) usize {
+    http.processing = true;
+    defer http.processing = false;
+    var used: usize = 0;
+    while (used < bytes.len and http.connection.phase == .open and !http.must_wait()) {
+        const rest = bytes[used..];
+        const step = switch (http.reading) {
+            .head => head(worker, http, rest),
+            .gathering, .streaming, .discarding => body(worker, http, rest),
+            .waiting => unreachable,
+        };
+        if (step == 0) break;
+        used += step;
+    }
+    // Whoever is still under way outlives these bytes.
+    if (http.request) |request| if (!request_body.body(request).own()) {
+        closing.abort(worker, http.connection, @intFromEnum(kernel.E.NOMEM));
+    };
+    return used;
+}
+
+/// Parses; 0 when the head is not complete, and its bytes are to be kept.
+fn head(worker: *PythonWorker, http: *HttpConnection, bytes: []const u8) usize {
+    const handler = &worker.handler.http;
+    const parser = http.parser orelse blk: {
+        handler.parser.reset();
+        break :blk &handler.parser;
+    };
+    switch (parser.feed(bytes, &http.gateway.config.limits)) {
+        .more => {
+            if (http.parser == null) {
+                http.parser = handler.parsers.take() orelse {
+                    closing.abort(worker, http.connection, @intFromEnum(kernel.E.NOMEM));
+                    return 0;
+                };
+                http.parser.?.copy_from(parser);
+            }
+            if (http.head_until_ns == 0 and parser.started() and http.gateway.config.head_timeout_ns != 0) {
+                http.head_until_ns = worker.now_ns + http.gateway.config.head_timeout_ns;
+            }
+            return 0;
+        },
+        .failed => |failure| {
+            http_exchange.refuse(worker, http, failure.status, failure.reason.text());
+            return 0;
+        },
+        .done => |length| {
+            defer give_parser(worker, http);
+            http.head_until_ns = 0;
+            if (http_exchange.begin(worker, http, &parser.head, bytes[0..length])) {
+                admit(worker, http, &parser.head);
+            }
+            return length;
+        },
+    }
+}
+
+pub fn give_parser(worker: *PythonWorker, http: *HttpConnection) void {
+    if (http.parser) |parser| worker.handler.http.parsers.give(parser);
+    http.parser = null;
+}
+
+/// A request has begun: how its body will be read, and the application's turn if there is none.
+fn admit(worker: *PythonWorker, http: *HttpConnection, parsed: *const http1.Head) void {
+    const config = &http.gateway.config;
+    switch (http1.BodyDecoder.init(parsed, &config.limits)) {
+        .ok => |decoder| http.decoder = decoder,
+        .failed => |failure| {
+            http.reading = .gathering; // nobody has heard of it
+            return http_exchange.refuse(worker, http, failure.status, failure.reason.text());
+        },
+    }
+    if (http.decoder.is_done()) return http_exchange.complete(worker, http, "");
+    const large = parsed.framing == .length and parsed.content_length > config.buffered_body;
+    http.reading = if (large or http.expects) .streaming else .gathering;
+    if (http.reading == .streaming) http_exchange.start(worker, http);
+}
+
+/// One step of a body; 0 when it came to an end that ends the connection.
+fn body(worker: *PythonWorker, http: *HttpConnection, bytes: []const u8) usize {
+    const step = switch (http.decoder.next(bytes, &http.gateway.config.limits)) {
+        .step => |step| step,
+        .failed => |failure| {
+            if (http.reading == .discarding) {
+                http_exchange.abort(worker, http);
+            } else http_exchange.refuse(worker, http, failure.status, failure.reason.text());
+            return 0;
+        },
+    };
+    http.expects = false; // the client did not wait
+    const done = step.state == .done;
+    switch (http.reading) {
+        .gathering => gather(worker, http, step.data, done),
+        .streaming => stream(worker, http, step.data, done),
+        .discarding => discard(worker, http, step.data.len, done),
+        .head, .waiting => unreachable,
+    }
+    return step.consumed;
+}
+
+fn gather(worker: *PythonWorker, http: *HttpConnection, data: []const u8, done: bool) void {
+    if (done and http.gathered.len == 0) return http_exchange.complete(worker, http, data);
+    if (data.len > 0 and !http.gathered.append(data)) {
+        return closing.abort(worker, http.connection, @intFromEnum(kernel.E.NOMEM));
+    }
+    if (done) {
+        var whole = http.gathered;
+        http.gathered = .{};
+        defer whole.clear();
+        return http_exchange.complete(worker, http, whole.slice());
+    }
+    if (http.gathered.len <= http.gateway.config.buffered_body) return;
+    // A chunked body that turns out to be large.
+    http.reading = .streaming;
+    var first = http.gathered;
+    http.gathered = .{};
+    defer first.clear();
+    http_exchange.start(worker, http);
+    if (http.reading == .streaming and http.request != null) stream(worker, http, first.slice(), false);
+}
+
+fn stream(worker: *PythonWorker, http: *HttpConnection, data: []const u8, done: bool) void {
+    const request = http.request.?;
+    if (done) http.reading = .waiting;
+    http.unread += data.len;
+    if (data.len > 0) {
+        const bytes = c.PyBytes_FromStringAndSize(data.ptr, @intCast(data.len));
+        defer if (bytes) |object| python.decref(object);
+        if (bytes == null or !http_exchange.tell(worker, http, http_exchange.names.body_data, &.{ request, bytes.? })) {
+            worker.handler.protocols.report(worker, null, "body_data");
+            return http_exchange.abort(worker, http);
+        }
+    }
+    if (done and http.request == request) {
+        if (!http_exchange.tell(worker, http, http_exchange.names.body_end, &.{request})) {
+            worker.handler.protocols.report(worker, null, "body_end");
+            http_exchange.abort(worker, http);
+        }
+    }
+}
+
+/// The handler has replied without reading it all: never parsed as a request (RFC 9112 §9.3).
+fn discard(worker: *PythonWorker, http: *HttpConnection, count: usize, done: bool) void {
+    http.discarded += count;
+    if (done) {
+        http.reading = .head;
+    } else if (http.discarded > http.gateway.config.drain_unread) closing.close(worker, http.connection);
+}
+
+/// The exchange is over: what the connection does next.
+pub fn next(worker: *PythonWorker, http: *HttpConnection) void {
+    const unread = http.reading != .waiting;
+    if (unread) {
+        // One that waits for its 100 may never send the body, or send it all the same.
+        const left = http.decoder.remaining() orelse 0;
+        if (http.expects or left > http.gateway.config.drain_unread) http.keep_alive = false;
+    }
+    http.gathered.clear();
+    http.expects = false;
+    http.discarded = 0;
+    if (!http.keep_alive) return closing.close(worker, http.connection);
+    http.reading = if (unread) .discarding else .head;
+    if (!http.processing) go_on(worker, http);
+}
+
+/// The reader of a streamed body wants more.
+pub fn want(worker: *PythonWorker, http: *HttpConnection) void {
+    if (http.reading != .streaming) return;
+    http.unread = 0;
+    if (http.expects) {
+        http.expects = false;
+        _ = http_output.copy(worker, http.connection, "HTTP/1.1 100 Continue\r\n\r\n");
+    }
+    settle(worker, http);
+}
+
+/// Whether more is to be received, and until when it has to come.
+pub fn settle(worker: *PythonWorker, http: *HttpConnection) void {
+    const connection = http.connection;
+    if (connection.phase != .open) return;
+    if (http.peer_ended and http.reading != .waiting and !(http.must_wait() and http.input.len > 0)) {
+        return closing.close(worker, connection); // what is missing will never come
+    }
+    const full = http.input.len >= http_config.input_max and http.must_wait();
+    const behind = http.reading == .streaming and http.unread >= http_config.stream_max;
+    const paused = full or behind;
+    if (connection.flags.paused != paused) {
+        connection.flags.paused = paused;
+        worker.mark_dirty(connection);
+    }
+    const config = &http.gateway.config;
+    connection.handler_until_ns = switch (http.reading) {
+        .waiting => 0,
+        .head => if (http.head_until_ns != 0) http.head_until_ns else after(worker, config.keep_alive_timeout_ns),
+        .streaming => if (paused or http.expects) 0 else after(worker, config.body_timeout_ns),
+        .gathering, .discarding => after(worker, config.body_timeout_ns),
+    };
+    if (connection.handler_until_ns != 0) timing.refresh(worker, connection);
+}
+
+fn after(worker: *PythonWorker, timeout_ns: u64) u64 {
+    return if (timeout_ns == 0) 0 else worker.now_ns + timeout_ns;
+}
+
+/// The client said its end. True: its reply is still to come (RFC 9112 §9.6).
+pub fn ended(worker: *PythonWorker, http: *HttpConnection) bool {
+    http.peer_ended = true;
+    switch (http.reading) {
+        .waiting => return true,
+        .head => return http.input.len > 0 and http.must_wait(),
+        .discarding => return false,
+        // A body that will never be whole is never handed over as if it were (RFC 9112 §8).
+        .gathering, .streaming => {
+            http_exchange.refuse(worker, http, 400, "the request's body is incomplete");
+            return true;
+        },
+    }
+}
+
+/// What had to come by now has not.
+pub fn expired(worker: *PythonWorker, http: *HttpConnection) void {
+    switch (http.reading) {
+        .waiting => {},
+        .discarding => closing.close(worker, http.connection),
+        .head => {
+            if (http.connection.flags.congested) return; // the write time-out's matter
+            worker.metrics.timeouts += 1;
+            if (http.head_until_ns == 0) return closing.close(worker, http.connection);
+            http_exchange.refuse(worker, http, 408, "the request did not come in time");
+        },
+        .gathering, .streaming => {
+            worker.metrics.timeouts += 1;
+            http_exchange.refuse(worker, http, 408, "the request's body did not come in time");
+        },
+    }
+}

@@ -1,0 +1,193 @@
+//! A reply's head, from what the application gave: status and fields checked and written, framing
+//! added. Nothing is queued here, so that a wrong field raises before a byte has gone out.
+//!
+//! The application says what it replies, the server how it is framed (RFC 9112 §6): it writes
+//! Content-Length, Transfer-Encoding, Connection and Date itself, and compares a Content-Length of
+//! the application's with the truth.
+
+const std = @import("std");
+const http1_writer = @import("http1_writer.zig");
+const kernel = @import("kernel.zig");
+const python = @import("python.zig");
+const http_connection = @import("http_connection.zig");
+const HttpConnection = http_connection.HttpConnection;
+const PythonWorker = @import("python_handler.zig").PythonWorker;
+const Writer = http1_writer.Writer;
+const Object = python.Object;
+const c = &python.c;
+
+pub const Error = error{PythonRaised};
+
+/// The largest head: what is beyond is a mistake, or somebody filling cookies.
+pub const head_max = 32 * 1024;
+
+/// How long the body will be.
+pub const Length = union(enum) {
+    /// All of it is at hand.
+    exactly: u64,
+    /// The application promises so many bytes.
+    promised: u64,
+    /// Nobody knows: chunked, or until the connection closes.
+    unknown,
+};
+
+pub const Draft = struct {
+    writer: Writer,
+    status: u16 = 200,
+    declared: ?u64 = null,
+    close: bool = false,
+    dated: bool = false,
+
+    pub fn init(worker: *PythonWorker) Draft {
+        return .{ .writer = .{ .buffer = &worker.handler.http.scratch } };
+    }
+
+    /// An int, or a str such as "404 Not Found".
+    pub fn put_status(self: *Draft, status: *Object) Error!void {
+        if (c.PyIndex_Check(status) != 0) {
+            const number = c.PyLong_AsLong(status);
+            if (number == -1 and c.PyErr_Occurred() != null) return error.PythonRaised;
+            self.status = try checked_status(number);
+            return self.writer.status(self.status);
+        }
+        const line = python.text_view(status) orelse return error.PythonRaised;
+        const well_formed = line.len >= 3 and (line.len == 3 or line[3] == ' ');
+        const number = if (well_formed) std.fmt.parseInt(u16, line[0..3], 10) catch 0 else 0;
+        self.status = try checked_status(number);
+        if (!http1_writer.is_value(line)) return value_error("a status line cannot have control characters", .{});
+        self.writer.bytes("HTTP/1.1 ");
+        try self.put_latin1(status, line);
+        if (line.len == 3) self.writer.bytes(" ");
+        self.writer.bytes("\r\n");
+    }
+
+    /// A list or tuple of (name, value), both str.
+    pub fn put_fields(self: *Draft, fields: *Object) Error!void {
+        const items = c.PySequence_List(fields) orelse return error.PythonRaised;
+        defer python.decref(items);
+        var index: python.Ssize = 0;
+        const count = c.PyList_Size(items);
+        while (index < count) : (index += 1) {
+            const pair = c.PyList_GetItem(items, index).?;
+            const name = c.PyTuple_GetItem(pair, 0) orelse return pair_error();
+            const value = c.PyTuple_GetItem(pair, 1) orelse return pair_error();
+            try self.put_field(name, value);
+        }
+    }
+
+    fn put_field(self: *Draft, name_object: *Object, value_object: *Object) Error!void {
+        const name = python.text_view(name_object) orelse return error.PythonRaised;
+        const value = python.text_view(value_object) orelse return error.PythonRaised;
+        if (!http1_writer.is_token(name)) return value_error("%R is no field name (RFC 9110 section 5.1)", .{name_object});
+        if (!http1_writer.is_value(value)) {
+            return value_error("the value of %R has a control character: %R", .{ name_object, value_object });
+        }
+        switch (name.len) {
+            4 => if (is(name, "date")) {
+                self.dated = true;
+            },
+            10 => if (is(name, "connection")) {
+                if (is(value, "close")) self.close = true;
+                return; // the server's own to write
+            },
+            14 => if (is(name, "content-length")) return self.declare(value_object, value),
+            17 => if (is(name, "transfer-encoding")) {
+                return value_error("Transfer-Encoding is the server's to choose: leave it out", .{});
+            },
+            else => {},
+        }
+        self.writer.bytes(name);
+        self.writer.bytes(": ");
+        try self.put_latin1(value_object, value);
+        self.writer.bytes("\r\n");
+    }
+
+    fn declare(self: *Draft, object: *Object, value: []const u8) Error!void {
+        for (value) |byte| if (!std.ascii.isDigit(byte)) return value_error("Content-Length: %R is no number", .{object});
+        const number = std.fmt.parseInt(u64, value, 10) catch
+            return value_error("Content-Length: %R is no number", .{object});
+        if (self.declared) |before| if (before != number) {
+            return value_error("two different values of Content-Length", .{});
+        };
+        self.declared = number;
+    }
+
+    /// ASCII as it is; anything else as latin-1, or UnicodeEncodeError.
+    fn put_latin1(self: *Draft, object: *Object, utf8: []const u8) Error!void {
+        var high: u8 = 0;
+        for (utf8) |byte| high |= byte;
+        if (high < 0x80) return self.writer.bytes(utf8);
+        const encoded = c.PyUnicode_AsLatin1String(object) orelse return error.PythonRaised;
+        defer python.decref(encoded);
+        self.writer.bytes(python.bytes_view(encoded).?);
+    }
+
+    /// Ends the head, and settles how the body is framed and whether the connection stays.
+    pub fn finish(self: *Draft, worker: *PythonWorker, http: *HttpConnection, length: Length) Error!void {
+        const has_body = http1_writer.has_body(self.status);
+        var reply = http_connection.Reply{
+            .stage = .begun,
+            .status = self.status,
+            .bodyless = http.head_only or !has_body,
+        };
+        const shown: ?u64 = switch (length) {
+            .exactly => |count| try self.agreed(count, reply.bodyless),
+            .promised => |count| try self.agreed(count, false),
+            .unknown => self.declared,
+        };
+        if (has_body) {
+            if (shown) |count| {
+                self.writer.content_length(count);
+                reply.remaining = count;
+            } else if (!http.old) {
+                self.writer.bytes("Transfer-Encoding: chunked\r\n");
+                reply.chunked = true;
+            } else self.close = true; // HTTP/1.0: the end of the connection is the end of the body
+        } else if (self.status == 304 and self.declared != null) {
+            self.writer.content_length(self.declared.?);
+        }
+        if (!self.dated) self.writer.bytes(worker.handler.http.date.get(worker.now_ns, kernel.real_ns));
+        if (self.close or worker.draining) http.keep_alive = false;
+        if (!http.keep_alive) {
+            self.writer.bytes("Connection: close\r\n");
+        } else if (http.old) self.writer.bytes("Connection: keep-alive\r\n");
+        self.writer.bytes("\r\n");
+        if (self.writer.full) return value_error("the reply's head has more than 32 KiB", .{});
+        http.reply = reply;
+    }
+
+    /// The length to show: the true one, which a declared one has to be, unless no body is sent
+    /// and the declared one tells what another method would get (RFC 9110 §9.3.2).
+    fn agreed(self: *const Draft, count: u64, bodyless: bool) Error!u64 {
+        const declared = self.declared orelse return count;
+        if (declared == count or (bodyless and count == 0)) return declared;
+        _ = c.PyErr_Format(
+            python.exc.PyExc_ValueError.*,
+            "Content-Length says %llu bytes, the body has %llu",
+            @as(c_ulonglong, declared),
+            @as(c_ulonglong, count),
+        );
+        return error.PythonRaised;
+    }
+};
+
+/// 1xx are no final replies; 101 comes with upgrades.
+fn checked_status(number: c_long) Error!u16 {
+    if (number >= 200 and number <= 599) return @intCast(number);
+    return value_error("a status is 200 to 599, as an int or like \"404 Not Found\"", .{});
+}
+
+fn is(text: []const u8, lower: []const u8) bool {
+    return std.ascii.eqlIgnoreCase(text, lower);
+}
+
+fn pair_error() Error {
+    c.PyErr_Clear();
+    c.PyErr_SetString(python.exc.PyExc_TypeError.*, "fields are (name, value) tuples of two str");
+    return error.PythonRaised;
+}
+
+pub fn value_error(text: [*:0]const u8, arguments: anytype) Error {
+    _ = @call(.auto, c.PyErr_Format, .{ python.exc.PyExc_ValueError.*, text } ++ arguments);
+    return error.PythonRaised;
+}

@@ -1,0 +1,100 @@
+//! The worker's handler in the library: each event goes to the connection's kind, a protocol's
+//! (protocol_handler.zig) or HTTP's (http_handler.zig). Owns both; decides nothing else.
+
+const connection_module = @import("connection.zig");
+const http_input = @import("http_input.zig");
+const http_output = @import("http_output.zig");
+const python = @import("python.zig");
+const Connection = connection_module.Connection;
+const HttpConnection = @import("http_connection.zig").HttpConnection;
+const HttpHandler = @import("http_handler.zig").HttpHandler;
+const ProtocolHandler = @import("protocol_handler.zig").ProtocolHandler;
+const Ring = @import("ring.zig").Ring;
+const WorkerType = @import("worker.zig").WorkerType;
+
+pub const PythonWorker = WorkerType(Ring, PythonHandler);
+
+pub const PythonHandler = struct {
+    protocols: ProtocolHandler,
+    http: HttpHandler = .{},
+
+    pub fn deinit(self: *PythonHandler) void {
+        self.http.deinit();
+        self.protocols.deinit();
+    }
+
+    pub fn before_wait(self: *PythonHandler) void {
+        self.protocols.before_wait();
+    }
+
+    pub fn after_wait(self: *PythonHandler) void {
+        self.protocols.after_wait();
+    }
+
+    pub fn connected(self: *PythonHandler, worker: *PythonWorker, connection: *Connection, index: ?u32) void {
+        if (index) |listener| if (self.http.serves(self.protocols.factories[listener].?)) {
+            return self.http.connected(worker, connection);
+        };
+        self.protocols.connected(worker, connection, index);
+    }
+
+    pub fn connect_failed(self: *PythonHandler, worker: *PythonWorker, connection: *Connection, reason: i32) void {
+        self.protocols.connect_failed(worker, connection, reason);
+    }
+
+    pub fn received(self: *PythonHandler, worker: *PythonWorker, connection: *Connection, data: []const u8) void {
+        if (connection.flags.http) return http_input.received(worker, HttpConnection.of(connection), data);
+        self.protocols.received(worker, connection, data);
+    }
+
+    pub fn hold(self: *PythonHandler, data: []const u8, piece: *connection_module.Piece) bool {
+        return self.protocols.hold(data, piece);
+    }
+
+    pub fn received_held(
+        self: *PythonHandler,
+        worker: *PythonWorker,
+        connection: *Connection,
+        piece: *const connection_module.Piece,
+    ) void {
+        if (connection.flags.http) return http_input.received(worker, HttpConnection.of(connection), piece.data);
+        self.protocols.received_held(worker, connection, piece);
+    }
+
+    pub fn ended(self: *PythonHandler, worker: *PythonWorker, connection: *Connection) bool {
+        if (connection.flags.http) return http_input.ended(worker, HttpConnection.of(connection));
+        return self.protocols.ended(worker, connection);
+    }
+
+    pub fn congested(self: *PythonHandler, worker: *PythonWorker, connection: *Connection) void {
+        // Whoever replies over HTTP asks how much is queued.
+        if (!connection.flags.http) self.protocols.congested(worker, connection);
+    }
+
+    pub fn drained(self: *PythonHandler, worker: *PythonWorker, connection: *Connection) void {
+        if (connection.flags.http) return self.http.drained(worker, connection);
+        self.protocols.drained(worker, connection);
+    }
+
+    pub fn lost(self: *PythonHandler, worker: *PythonWorker, connection: *Connection, reason: i32) void {
+        if (connection.flags.http) return self.http.lost(worker, connection, reason);
+        self.protocols.lost(worker, connection, reason);
+    }
+
+    /// The time that `handler_until_ns` named has come.
+    pub fn expired(self: *PythonHandler, worker: *PythonWorker, connection: *Connection) void {
+        if (connection.flags.http) self.http.expired(worker, connection);
+    }
+
+    pub fn release(self: *PythonHandler, owner: usize) void {
+        if (!http_output.release(&self.http.chunks, owner)) python.decref(@ptrFromInt(owner));
+    }
+
+    pub fn accept_failed(self: *PythonHandler, worker: *PythonWorker, listener: u32, errno: i32) void {
+        self.protocols.accept_failed(worker, listener, errno);
+    }
+
+    pub fn close_failed(self: *PythonHandler, worker: *PythonWorker, errno: i32) void {
+        self.protocols.close_failed(worker, errno);
+    }
+};

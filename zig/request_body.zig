@@ -1,0 +1,175 @@
+//! What lies in a RequestCore behind the object's head: one request's head, and the way back to
+//! its connection while the exchange lasts. Nothing here parses, sends or calls Python code.
+//!
+//! Who owns the head's bytes: while the handler runs they may be borrowed, from the receive buffer
+//! and the worker's parser. Whoever outlives that moment gets a copy (`own`), made before either
+//! is used again. On free-threaded builds the copy is made at once, for other threads may look.
+
+const std = @import("std");
+const http1 = @import("http1.zig");
+const python = @import("python.zig");
+const protocol_handler = @import("protocol_handler.zig");
+const http_connection = @import("http_connection.zig");
+const Guard = @import("guard.zig").Guard;
+const HttpConnection = http_connection.HttpConnection;
+const PythonWorker = @import("python_handler.zig").PythonWorker;
+const Object = python.Object;
+const Field = http1.Field;
+const Span = http1.Span;
+const c = &python.c;
+const assert = std.debug.assert;
+
+pub const Body = extern struct {
+    /// The worker's thread: whether a method may act is told before anything else is looked at.
+    home: ?*const u8,
+    /// Both null once the exchange is over, or the connection.
+    worker: ?*PythonWorker,
+    http: ?*HttpConnection,
+    /// pyuring.Worker.
+    hooks: ?*Object,
+    bytes: [*]const u8,
+    fields: [*]const Field,
+    /// The block that `bytes` and `fields` lie in when they are a copy of our own.
+    block: ?*anyopaque,
+    /// Set false when the object goes, for who lets go of it and wants to know.
+    witness: ?*bool,
+    /// The whole request body, once it is there; null while it is still coming.
+    content: ?*Object,
+    /// Python's own use.
+    state: ?*Object,
+    content_length: u64,
+    bytes_len: u32,
+    field_count: u32,
+    method: Span,
+    target: Span,
+    path: Span,
+    query: Span,
+    minor: u8,
+    framing: http1.Framing,
+    /// The connection ended before the exchange did.
+    lost: bool,
+    guard: Guard,
+
+    pub fn head(self: *const Body) []const u8 {
+        return self.bytes[0..self.bytes_len];
+    }
+
+    pub fn field_list(self: *const Body) []const Field {
+        return self.fields[0..self.field_count];
+    }
+
+    pub fn text(self: *const Body, span: Span) []const u8 {
+        return span.of(self.head());
+    }
+
+    /// The first value of a field, by its name in any case.
+    pub fn find(self: *const Body, name: []const u8) ?[]const u8 {
+        for (self.field_list()) |field| {
+            if (std.ascii.eqlIgnoreCase(self.text(field.name), name)) return self.text(field.value);
+        }
+        return null;
+    }
+
+    /// Copies what is borrowed into a block of our own. False: no memory.
+    pub fn own(self: *Body) bool {
+        if (self.block != null) return true;
+        const table = self.field_count * @sizeOf(Field);
+        const block: [*]u8 = @ptrCast(c.PyMem_Malloc(table + self.bytes_len + 1) orelse return false);
+        @memcpy(block[0..table], std.mem.sliceAsBytes(self.field_list()));
+        @memcpy(block[table..][0..self.bytes_len], self.head());
+        self.fields = @ptrCast(@alignCast(block));
+        self.bytes = block + table;
+        self.block = block;
+        return true;
+    }
+
+    /// Cuts the request off from its connection: what is asked of it from here on is answered by
+    /// itself, or not at all.
+    pub fn detach(self: *Body, lost: bool) void {
+        self.guard.lock();
+        defer self.guard.unlock();
+        self.worker = null;
+        self.http = null;
+        self.lost = lost;
+    }
+
+    pub fn set_content(self: *Body, content: ?*Object) void {
+        const old = self.content;
+        self.content = content;
+        if (old) |object| python.decref(object);
+    }
+};
+
+pub fn body(object: *Object) *Body {
+    return python.body(Body, object);
+}
+
+/// A new request of `request_type` for the head that was just parsed; null with an exception set.
+pub fn create(
+    request_type: *Object,
+    worker: *PythonWorker,
+    http: *HttpConnection,
+    head: *const http1.Head,
+    bytes: []const u8,
+) ?*Object {
+    const object = c.PyType_GenericAlloc(request_type, 0) orelse return null;
+    const shared = &worker.handler.protocols;
+    body(object).* = .{
+        .home = shared.home,
+        .worker = worker,
+        .http = http,
+        .hooks = python.incref(shared.hooks),
+        .bytes = bytes.ptr,
+        .fields = &head.fields,
+        .block = null,
+        .witness = null,
+        .content = null,
+        .state = null,
+        .content_length = head.content_length,
+        .bytes_len = @intCast(bytes.len),
+        .field_count = head.field_count,
+        .method = head.method,
+        .target = head.target,
+        .path = head.path,
+        .query = head.query,
+        .minor = head.minor,
+        .framing = head.framing,
+        .lost = false,
+        .guard = .{},
+    };
+    if (python.free_threaded() and !body(object).own()) {
+        python.decref(object);
+        return c.PyErr_NoMemory();
+    }
+    return object;
+}
+
+/// Lets go of a request whose exchange is over. If somebody keeps it, it gets its own bytes first.
+pub fn let_go(object: *Object) void {
+    const self = body(object);
+    if (self.block != null) return python.decref(object);
+    var alive = true;
+    self.witness = &alive;
+    python.decref(object);
+    if (!alive) return;
+    self.witness = null;
+    if (self.own()) return;
+    // No memory for a few hundred bytes: an empty request is better than foreign bytes.
+    self.bytes_len = 0;
+    self.field_count = 0;
+    inline for (.{ "method", "target", "path", "query" }) |name| @field(self, name) = .{ .start = 0, .len = 0 };
+}
+
+pub fn dealloc(object: *Object) callconv(.c) void {
+    const self = body(object);
+    assert(self.http == null or self.worker == null or self.http.?.request != object);
+    if (self.witness) |alive| alive.* = false;
+    inline for (.{ "hooks", "content", "state" }) |name| {
+        if (@field(self, name)) |held| {
+            @field(self, name) = null;
+            python.decref(held);
+        }
+    }
+    if (self.block) |block| c.PyMem_Free(block);
+    python.free_instance(object);
+}

@@ -1,0 +1,142 @@
+//! A request as a WSGI environ (PEP 3333): the part of it that differs from request to request.
+//! Owns the names of fields that were seen before; the constant part is pyuring/wsgi.py's.
+
+const std = @import("std");
+const http1_writer = @import("http1_writer.zig");
+const python = @import("python.zig");
+const peer_name = @import("peer_name.zig");
+const request_body = @import("request_body.zig");
+const request_object = @import("request_object.zig");
+const request_text = @import("request_text.zig");
+const Object = python.Object;
+const c = &python.c;
+
+const Error = error{PythonRaised};
+
+const Keys = struct {
+    REQUEST_METHOD: *Object,
+    SCRIPT_NAME: *Object,
+    PATH_INFO: *Object,
+    QUERY_STRING: *Object,
+    REQUEST_URI: *Object,
+    RAW_URI: *Object,
+    SERVER_PROTOCOL: *Object,
+    REMOTE_ADDR: *Object,
+    REMOTE_PORT: *Object,
+    CONTENT_TYPE: *Object,
+    CONTENT_LENGTH: *Object,
+};
+var keys: Keys = undefined;
+var keys_ready = false;
+
+fn init_keys() Error!void {
+    if (keys_ready) return;
+    inline for (@typeInfo(Keys).@"struct".fields) |field| {
+        @field(keys, field.name) = try request_text.intern(field.name);
+    }
+    keys_ready = true;
+}
+
+/// Puts the request into `environ`, a dict.
+pub fn fill(object: *Object, environ: *Object) Error!void {
+    try init_keys();
+    const self = request_body.body(object);
+    try put_new(environ, keys.REQUEST_METHOD, request_text.method(self.text(self.method)));
+    try put_new(environ, keys.PATH_INFO, request_text.decoded_path(self.text(self.path), .latin1));
+    try put_new(environ, keys.QUERY_STRING, request_text.latin1(self.text(self.query)));
+    const target = request_text.latin1(self.text(self.target)) orelse return error.PythonRaised;
+    defer python.decref(target);
+    try put(environ, keys.REQUEST_URI, target);
+    try put(environ, keys.RAW_URI, target);
+    try put(environ, keys.SERVER_PROTOCOL, request_text.protocols[self.minor]);
+    for (self.field_list()) |field| {
+        try put_field(environ, self.text(field.name), self.text(field.value));
+    }
+    try put_peer(self, environ);
+}
+
+fn put(environ: *Object, key: *Object, value: *Object) Error!void {
+    if (c.PyDict_SetItem(environ, key, value) != 0) return error.PythonRaised;
+}
+
+fn put_new(environ: *Object, key: *Object, value: ?*Object) Error!void {
+    const object = value orelse return error.PythonRaised;
+    defer python.decref(object);
+    try put(environ, key, object);
+}
+
+fn put_peer(self: *request_body.Body, environ: *Object) Error!void {
+    var name: peer_name.Name = undefined;
+    if (!request_object.peer_of(self, &name)) return put(environ, keys.REMOTE_ADDR, request_text.empty);
+    try put_new(environ, keys.REMOTE_ADDR, request_text.latin1(name.host()));
+    var room: [8]u8 = undefined;
+    var digits = http1_writer.Writer{ .buffer = &room };
+    digits.decimal(name.port);
+    try put_new(environ, keys.REMOTE_PORT, request_text.latin1(digits.written()));
+}
+
+/// A field under its CGI name. One with an underscore is left out: it would be taken for its twin
+/// with a hyphen, which a proxy in front may have checked. Repeated ones are joined (RFC 9110 §5.3).
+fn put_field(environ: *Object, name: []const u8, text: []const u8) Error!void {
+    if (std.mem.indexOfScalar(u8, name, '_') != null) return;
+    const value = request_text.latin1(text) orelse return error.PythonRaised;
+    defer python.decref(value);
+    if (std.ascii.eqlIgnoreCase(name, "content-type")) return put(environ, keys.CONTENT_TYPE, value);
+    if (std.ascii.eqlIgnoreCase(name, "content-length")) return put(environ, keys.CONTENT_LENGTH, value);
+    const key = try key_of(name);
+    defer python.decref(key);
+    const before = c.PyDict_GetItemWithError(environ, key) orelse {
+        if (c.PyErr_Occurred() != null) return error.PythonRaised;
+        return put(environ, key, value);
+    };
+    const cookie = std.ascii.eqlIgnoreCase(name, "cookie");
+    const joined = c.PyUnicode_FromFormat(if (cookie) "%U; %U" else "%U,%U", before, value);
+    try put_new(environ, key, joined);
+}
+
+/// Names come again and again: the strings made for them are kept, a few dozen, by their bytes.
+const Known = struct {
+    name: [40]u8,
+    length: u8,
+    key: ?*Object,
+};
+var known: [64]Known = @splat(.{ .name = undefined, .length = 0, .key = null });
+
+/// A new reference to HTTP_NAME. Under the interpreter lock; a free-threaded build keeps none.
+fn key_of(name: []const u8) Error!*Object {
+    if (name.len > known[0].name.len or python.free_threaded()) return make_key(name);
+    const place = &known[(name.len *% 7 +% name[0] +% @as(usize, name[name.len - 1]) *% 3) % known.len];
+    if (place.key) |key| {
+        if (place.length == name.len and std.mem.eql(u8, place.name[0..name.len], name)) return python.incref(key);
+    }
+    const key = try make_key(name);
+    if (place.key) |old| python.decref(old);
+    place.* = .{ .name = undefined, .length = @intCast(name.len), .key = python.incref(key) };
+    @memcpy(place.name[0..name.len], name);
+    return key;
+}
+
+fn make_key(name: []const u8) Error!*Object {
+    var room: [128]u8 = undefined;
+    const prefix = "HTTP_";
+    if (name.len > room.len - prefix.len) return make_long_key(name);
+    @memcpy(room[0..prefix.len], prefix);
+    spell(room[prefix.len..][0..name.len], name);
+    return request_text.latin1(room[0 .. prefix.len + name.len]) orelse error.PythonRaised;
+}
+
+fn make_long_key(name: []const u8) Error!*Object {
+    const room: [*]u8 = @ptrCast(c.PyMem_Malloc(name.len) orelse {
+        _ = c.PyErr_NoMemory();
+        return error.PythonRaised;
+    });
+    defer c.PyMem_Free(room);
+    spell(room[0..name.len], name);
+    const rest = request_text.latin1(room[0..name.len]) orelse return error.PythonRaised;
+    defer python.decref(rest);
+    return c.PyUnicode_FromFormat("HTTP_%U", rest) orelse error.PythonRaised;
+}
+
+fn spell(out: []u8, name: []const u8) void {
+    for (out, name) |*to, from| to.* = if (from == '-') '_' else std.ascii.toUpper(from);
+}

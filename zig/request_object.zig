@@ -1,0 +1,267 @@
+//! RequestCore: the native half of pyuring.Request. Getters make what is asked for, when it is
+//! asked for, and may be called from any thread; methods that answer are the worker's thread's.
+//! Owns nothing but the Python type: what a request is lies in request_body.zig.
+
+const std = @import("std");
+const http1 = @import("http1.zig");
+const kernel = @import("kernel.zig");
+const python = @import("python.zig");
+const protocol_handler = @import("protocol_handler.zig");
+const http_exchange = @import("http_exchange.zig");
+const http_input = @import("http_input.zig");
+const http_stream = @import("http_stream.zig");
+const peer_name = @import("peer_name.zig");
+const request_body = @import("request_body.zig");
+const request_environ = @import("request_environ.zig");
+const request_text = @import("request_text.zig");
+const HttpConnection = @import("http_connection.zig").HttpConnection;
+const PythonWorker = @import("python_handler.zig").PythonWorker;
+const Body = request_body.Body;
+const Object = python.Object;
+const c = &python.c;
+
+const body = request_body.body;
+
+const getters = [_]python.GetSetDef{
+    .{ .name = "method", .get = &get_method, .doc = "The method, as sent." },
+    .{ .name = "target", .get = &get_target, .doc = "The request target, as sent." },
+    .{ .name = "path", .get = &get_path, .doc = "The path, percent-decoded (UTF-8, surrogateescape)." },
+    .{ .name = "raw_path", .get = &get_raw_path, .doc = "The path's bytes, as sent." },
+    .{ .name = "query_string", .get = &get_query, .doc = "What follows the question mark, as sent." },
+    .{ .name = "http_version", .get = &get_version, .doc = "'1.0' or '1.1'." },
+    .{ .name = "content_length", .get = &get_content_length, .doc = "Bytes of the body, or None." },
+    .{ .name = "_body", .get = &get_body, .doc = "The whole body, or None while it is coming." },
+    .{ .name = "_worker", .get = &get_worker, .doc = "The worker that serves the connection." },
+    .{ .name = "_lost", .get = &get_lost, .doc = "Whether the connection ended before the reply." },
+    .{ .name = "_state", .get = &get_state, .set = &set_state },
+    .{},
+};
+
+const methods = [_]python.MethodDef{
+    .{ .name = "header", .function = &header, .flags = python.METH_FASTCALL, .doc = "header($self, name, default=None, /)\n--\n\nThe first value of a field, or the default." },
+    .{ .name = "header_list", .function = &header_list, .flags = python.METH_NOARGS, .doc = "header_list($self, /)\n--\n\nEvery (name, value), as sent, in order." },
+    .{ .name = "_environ", .function = &environ, .flags = python.METH_O, .doc = "_environ($self, environ, /)\n--\n\nFill a WSGI environ." },
+    .{ .name = "_peer", .function = &peer, .flags = python.METH_NOARGS, .doc = "_peer($self, /)\n--\n\n(host, port), or None." },
+    .{ .name = "_reply", .function = &reply, .flags = python.METH_FASTCALL, .doc = "_reply($self, status, fields, body, /)\n--\n\nSend the whole reply." },
+    .{ .name = "_begin", .function = &begin, .flags = python.METH_FASTCALL, .doc = "_begin($self, status, fields, length, /)\n--\n\nSend the reply's head." },
+    .{ .name = "_send", .function = &send_part, .flags = python.METH_O, .doc = "_send($self, data, /)\n--\n\nSend a part of the reply's body." },
+    .{ .name = "_send_file", .function = &send_file, .flags = python.METH_FASTCALL, .doc = "_send_file($self, fd, offset, count, owner, /)\n--\n\nSend a part of a file." },
+    .{ .name = "_end", .function = &end, .flags = python.METH_NOARGS, .doc = "_end($self, /)\n--\n\nThe reply is complete." },
+    .{ .name = "_abort", .function = &abort, .flags = python.METH_NOARGS, .doc = "_abort($self, /)\n--\n\nEnd the connection at once." },
+    .{ .name = "_queued", .function = &queued, .flags = python.METH_NOARGS, .doc = "_queued($self, /)\n--\n\nBytes the kernel has not taken yet." },
+    .{ .name = "_want", .function = &want, .flags = python.METH_NOARGS, .doc = "_want($self, /)\n--\n\nLet more of the body come." },
+    .{},
+};
+
+/// Adds RequestCore to the dict of native types.
+pub fn add_types(types: *Object) error{PythonRaised}!void {
+    try request_text.init_names();
+    const slots = [_]python.TypeSlot{
+        .{ .slot = python.Py_tp_dealloc, .function = &request_body.dealloc },
+        .{ .slot = python.Py_tp_methods, .function = &methods },
+        .{ .slot = python.Py_tp_getset, .function = &getters },
+        .{ .slot = python.Py_tp_doc, .function = "The native half of pyuring.Request." },
+        .{},
+    };
+    const spec = python.TypeSpec{
+        .name = "pyuring._native.RequestCore",
+        .basicsize = python.basic_size(Body),
+        .flags = python.TPFLAGS_DEFAULT | python.TPFLAGS_BASETYPE | python.TPFLAGS_DISALLOW_INSTANTIATION,
+        .slots = &slots,
+    };
+    const object = c.PyType_FromSpec(&spec) orelse return error.PythonRaised;
+    defer python.decref(object);
+    if (c.PyDict_SetItemString(types, "RequestCore", object) != 0) return error.PythonRaised;
+}
+
+fn get_method(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
+    return request_text.method(body(object).text(body(object).method));
+}
+
+fn get_target(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
+    return request_text.latin1(body(object).text(body(object).target));
+}
+
+fn get_path(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
+    return request_text.decoded_path(body(object).text(body(object).path), .utf8);
+}
+
+fn get_raw_path(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
+    const path = body(object).text(body(object).path);
+    return c.PyBytes_FromStringAndSize(path.ptr, @intCast(path.len));
+}
+
+fn get_query(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
+    return request_text.latin1(body(object).text(body(object).query));
+}
+
+fn get_version(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
+    return python.incref(request_text.versions[body(object).minor]);
+}
+
+fn get_content_length(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
+    if (body(object).framing != .length) return python.return_none();
+    return c.PyLong_FromUnsignedLongLong(body(object).content_length);
+}
+
+fn get_body(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
+    return body(object).guard.show(&body(object).content);
+}
+
+fn get_worker(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
+    return python.incref(body(object).hooks orelse python.none);
+}
+
+fn get_lost(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
+    return c.PyBool_FromLong(@intFromBool(body(object).lost));
+}
+
+fn get_state(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
+    return body(object).guard.show(&body(object).state);
+}
+
+fn set_state(object: *Object, value: ?*Object, _: ?*anyopaque) callconv(.c) c_int {
+    body(object).guard.swap(&body(object).state, if (value) |given| python.incref(given) else null);
+    return 0;
+}
+
+fn header(object: *Object, args: [*]const *Object, count: python.Ssize) callconv(.c) ?*Object {
+    if (count < 1 or count > 2) return arguments_wrong("header() takes a name and a default");
+    const name = python.text_view(args[0]) orelse return null;
+    if (body(object).find(name)) |value| return request_text.latin1(value);
+    return python.incref(if (count == 2) args[1] else python.none);
+}
+
+fn header_list(object: *Object, _: ?*Object) callconv(.c) ?*Object {
+    const self = body(object);
+    const list = c.PyList_New(@intCast(self.field_count)) orelse return null;
+    for (self.field_list(), 0..) |field, index| {
+        const pair = pair_of(self.text(field.name), self.text(field.value)) orelse {
+            python.decref(list);
+            return null;
+        };
+        _ = c.PyList_SetItem(list, @intCast(index), pair);
+    }
+    return list;
+}
+
+fn pair_of(name: []const u8, value: []const u8) ?*Object {
+    const pair = c.PyTuple_New(2) orelse return null;
+    inline for (.{ name, value }, 0..) |bytes, index| {
+        const text = request_text.latin1(bytes) orelse {
+            python.decref(pair);
+            return null;
+        };
+        _ = c.PyTuple_SetItem(pair, index, text);
+    }
+    return pair;
+}
+
+fn environ(object: *Object, dict: *Object) callconv(.c) ?*Object {
+    request_environ.fill(object, dict) catch return null;
+    return python.return_none();
+}
+
+/// The socket is asked, not a copy made at accept (F60); under the guard, because on another thread
+/// the descriptor might become somebody else's meanwhile.
+fn peer(object: *Object, _: ?*Object) callconv(.c) ?*Object {
+    var name: peer_name.Name = undefined;
+    if (!peer_of(body(object), &name)) return python.return_none();
+    return name.to_tuple();
+}
+
+pub fn peer_of(self: *Body, name: *peer_name.Name) bool {
+    self.guard.lock();
+    defer self.guard.unlock();
+    const http = self.http orelse return false;
+    return name.ask(http.connection.fd);
+}
+
+const Place = struct { worker: *PythonWorker, http: *HttpConnection };
+
+/// Where the exchange is, for methods that act on it; null with an exception set.
+fn place_of(object: *Object) ?Place {
+    const self = body(object);
+    if (self.home != protocol_handler.this_thread()) {
+        c.PyErr_SetString(
+            python.exc.PyExc_RuntimeError.*,
+            "only on the worker's own thread; from another one, use call_soon_threadsafe",
+        );
+        return null;
+    }
+    if (self.http) |http| return .{ .worker = self.worker.?, .http = http };
+    if (self.lost) {
+        c.PyErr_SetString(python.exc.PyExc_ConnectionResetError.*, "the client has gone");
+    } else c.PyErr_SetString(python.exc.PyExc_RuntimeError.*, "already answered");
+    return null;
+}
+
+fn done(result: error{PythonRaised}!void) ?*Object {
+    result catch return null;
+    return python.return_none();
+}
+
+fn arguments_wrong(text: [*:0]const u8) ?*Object {
+    c.PyErr_SetString(python.exc.PyExc_TypeError.*, text);
+    return null;
+}
+
+fn reply(object: *Object, args: [*]const *Object, count: python.Ssize) callconv(.c) ?*Object {
+    if (count != 3) return arguments_wrong("_reply() takes a status, fields and a body");
+    const place = place_of(object) orelse return null;
+    return done(http_exchange.reply(place.worker, place.http, args[0], args[1], args[2]));
+}
+
+fn begin(object: *Object, args: [*]const *Object, count: python.Ssize) callconv(.c) ?*Object {
+    if (count != 3) return arguments_wrong("_begin() takes a status, fields and a length");
+    const place = place_of(object) orelse return null;
+    var length: ?u64 = null;
+    if (args[2] != python.none) {
+        length = c.PyLong_AsUnsignedLongLong(args[2]);
+        if (c.PyErr_Occurred() != null) return null;
+    }
+    return done(http_stream.begin(place.worker, place.http, args[0], args[1], length));
+}
+
+fn send_part(object: *Object, data: *Object) callconv(.c) ?*Object {
+    const place = place_of(object) orelse return null;
+    return done(http_stream.send_bytes(place.worker, place.http, data));
+}
+
+fn send_file(object: *Object, args: [*]const *Object, count: python.Ssize) callconv(.c) ?*Object {
+    if (count != 4) return arguments_wrong("_send_file() takes a descriptor, an offset, a count and an owner");
+    const place = place_of(object) orelse return null;
+    const fd = c.PyObject_AsFileDescriptor(args[0]);
+    if (fd < 0) return null;
+    var numbers: [2]u64 = undefined;
+    for (&numbers, args[1..3]) |*number, argument| {
+        number.* = c.PyLong_AsUnsignedLongLong(argument);
+        if (c.PyErr_Occurred() != null) return null;
+    }
+    return done(http_stream.send_file(place.worker, place.http, fd, numbers[0], numbers[1], args[3]));
+}
+
+fn end(object: *Object, _: ?*Object) callconv(.c) ?*Object {
+    const place = place_of(object) orelse return null;
+    const complete = http_stream.end(place.worker, place.http) catch return null;
+    return c.PyBool_FromLong(@intFromBool(complete));
+}
+
+fn abort(object: *Object, _: ?*Object) callconv(.c) ?*Object {
+    const self = body(object);
+    if (self.http == null) return python.return_none();
+    const place = place_of(object) orelse return null;
+    http_exchange.abort(place.worker, place.http);
+    return python.return_none();
+}
+
+fn queued(object: *Object, _: ?*Object) callconv(.c) ?*Object {
+    const place = place_of(object) orelse return null;
+    return c.PyLong_FromUnsignedLongLong(place.http.connection.queued_bytes);
+}
+
+fn want(object: *Object, _: ?*Object) callconv(.c) ?*Object {
+    const place = place_of(object) orelse return null;
+    http_input.want(place.worker, place.http);
+    return python.return_none();
+}
