@@ -11,6 +11,8 @@ Owns the exception tree and the words for a refused io_uring; never raises anyth
     │   ├── SqeStateError       also RuntimeError: an SQE used after it was submitted
     │   └── RingUnavailableError  also OSError: this kernel, container or limit refuses io_uring
     ├── EngineClosedError       also RuntimeError: an engine or worker used after its end
+    ├── ClientDisconnectedError also ConnectionResetError: the client of a request has gone
+    ├── HttpError               a handler's way to reply a status and a sentence
     └── BufferGroupError        a buffer group cannot be used like this
         ├── BufferInUseError    also BufferError: a view of the buffer is still alive
         └── BufferNotHeldError  also ValueError: returned twice, or never handed out
@@ -28,8 +30,10 @@ __all__ = [
     "BufferGroupError",
     "BufferInUseError",
     "BufferNotHeldError",
+    "ClientDisconnectedError",
     "EngineClosedError",
     "ForkedError",
+    "HttpError",
     "NativeLibraryError",
     "PyuringError",
     "RingClosedError",
@@ -81,6 +85,31 @@ class RingUnavailableError(RingError, OSError):
 
 class EngineClosedError(PyuringError, RuntimeError):
     """The engine or the worker has ended, as a closed event loop raises RuntimeError."""
+
+
+class ClientDisconnectedError(PyuringError, ConnectionResetError):
+    """The client has gone: its body will not come to an end, its reply has no reader."""
+
+
+class HttpError(PyuringError):
+    """Raised in a handler: the reply is `status`, with `message` as its text.
+
+    Nothing is logged. `fields` are further header fields of the reply.
+    """
+
+    def __init__(
+        self, status: int, message: str = "", fields: list[tuple[str, str]] | None = None
+    ) -> None:
+        if type(status) is not int or not 400 <= status <= 599:
+            raise ValueError(f"an HTTP error's status is 400 to 599, not {status!r}")
+        super().__init__(status, message)
+        self.status = status
+        self.message = message
+        self.fields = fields or []
+
+    def __str__(self) -> str:
+        """Return the status and the message."""
+        return f"{self.status} {self.message}".rstrip()
 
 
 class BufferGroupError(PyuringError):
