@@ -37,8 +37,10 @@ if TYPE_CHECKING:
         BufferGroupError as BufferGroupError,
         BufferInUseError as BufferInUseError,
         BufferNotHeldError as BufferNotHeldError,
+        ClientDisconnectedError as ClientDisconnectedError,
         EngineClosedError as EngineClosedError,
         ForkedError as ForkedError,
+        HttpError as HttpError,
         NativeLibraryError as NativeLibraryError,
         PyuringError as PyuringError,
         RingClosedError as RingClosedError,
@@ -47,7 +49,12 @@ if TYPE_CHECKING:
         SqeStateError as SqeStateError,
         WrongThreadError as WrongThreadError,
     )
+    from pyuring.headers import Headers as Headers, ResponseHeaders as ResponseHeaders
+    from pyuring.http import Http as Http, serve as serve
+    from pyuring.http_config import AccessLog as AccessLog, HttpConfig as HttpConfig
     from pyuring.metrics import EngineMetrics as EngineMetrics
+    from pyuring.request import Query as Query, Request as Request
+    from pyuring.response import Response as Response
     from pyuring.ring import (
         Batch as Batch,
         Cqe as Cqe,
@@ -57,6 +64,7 @@ if TYPE_CHECKING:
         pack_address as pack_address,
         unpack_address as unpack_address,
     )
+    from pyuring.static import StaticFiles as StaticFiles
     from pyuring.tiers import (
         BaseTier as BaseTier,
         HighTier as HighTier,
@@ -101,7 +109,12 @@ _PUBLIC = {
         "TimeoutFlags",
     ),
     "engine": ("Engine",),
+    "headers": ("Headers", "ResponseHeaders"),
+    "http": ("Http", "serve"),
+    "http_config": ("AccessLog", "HttpConfig"),
     "metrics": ("EngineMetrics",),
+    "request": ("Query", "Request"),
+    "response": ("Response",),
     "ring": ("Batch", "Cqe", "Message", "Ring", "Sqe", "pack_address", "unpack_address"),
     "tiers": (
         "BaseTier",
@@ -117,6 +130,7 @@ _PUBLIC = {
         "lower_tiers",
         "select_tier",
     ),
+    "static": ("StaticFiles",),
     "timers": ("Handle", "TimerHandle"),
     "transport": ("BaseProtocol", "BufferedProtocol", "Protocol", "Transport", "TransportSocket"),
     "worker": ("Worker", "current_worker"),
@@ -124,8 +138,10 @@ _PUBLIC = {
         "BufferGroupError",
         "BufferInUseError",
         "BufferNotHeldError",
+        "ClientDisconnectedError",
         "EngineClosedError",
         "ForkedError",
+        "HttpError",
         "NativeLibraryError",
         "PyuringError",
         "RingClosedError",
