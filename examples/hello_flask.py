@@ -1,4 +1,4 @@
-"""Serve a Flask application: `pyuring serve examples.hello_flask:app --wsgi`.
+"""Serve a Flask application: `pyuring serve examples.hello_flask:app`.
 
 Needs Flask: `pip install flask`.
 """
@@ -13,10 +13,3 @@ app = Flask(__name__)
 @app.get("/")
 def hello() -> str:
     return "Hello, world!\n"
-
-
-if __name__ == "__main__":
-    from pyuring import serve
-    from pyuring.wsgi import Wsgi
-
-    serve(Wsgi(app), "127.0.0.1:8000")

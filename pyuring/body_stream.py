@@ -64,6 +64,7 @@ class BodyStream(io.BufferedIOBase):
         with self._changed:
             if not self._complete:
                 self._failure = cause or ConnectionResetError("the connection was closed")
+            self._ask = _nothing
             self._changed.notify()
 
     def end_exchange(self) -> None:
@@ -71,6 +72,7 @@ class BodyStream(io.BufferedIOBase):
         with self._changed:
             self._over = True
             self._came.clear()
+            self._ask = _nothing  # it holds the request, which holds this: no ring of references
             self._changed.notify()
 
     # --- the reader's ----------------------------------------------------------------------
@@ -195,3 +197,7 @@ class BodyStream(io.BufferedIOBase):
             return first[at:] if at else first
         self._at = end
         return first[at:end]
+
+
+def _nothing() -> None:
+    """Stand in for what is let go of."""

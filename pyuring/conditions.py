@@ -7,6 +7,7 @@ sends: dates, tags and a size come in, a verdict goes out.
 from __future__ import annotations
 
 import re
+import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,8 @@ def _still(condition: str, etag: str, modified: int) -> bool:
     """Return whether If-Range holds: the very same tag, or exactly the date (RFC 9110 §13.1.5)."""
     if condition.startswith(('"', "W/")):
         return condition == etag and not etag.startswith("W/")
-    return _date(condition) == modified
+    # A date that is a second old at least: within it the file may have changed twice (§8.8.2.2).
+    return _date(condition) == modified and modified < time.time() - 1
 
 
 def _matches(listed: str, etag: str, *, weak: bool) -> bool:

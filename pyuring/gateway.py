@@ -267,6 +267,7 @@ class Gateway:
         exchange.sender = writer
         exchange.begun = True
         if exchange.lost:  # perhaps before the sender could be told
+            exchange.sender = None
             writer.lost(None)
         return writer
 

@@ -124,7 +124,7 @@ class HttpConfig:
 
     def _check_places(self) -> None:
         trust: Any = self.trust
-        if type(trust) is not tuple or not all(isinstance(each, str) for each in trust):
+        if not isinstance(trust, tuple) or not all(isinstance(each, str) for each in trust):
             raise TypeError(f"trust: must be a tuple of addresses, not {self.trust!r}")
         for each in self.trust:
             check_network(each)
@@ -145,6 +145,7 @@ class HttpConfig:
             settings[f"{name}_ns"] = nanoseconds(getattr(self, name))
         settings["inline"] = int(self.threads == 0)
         settings["log"] = int(self.access_log is not None)
+        settings["proxy_protocol"] = int(self.proxy_protocol)
         return settings
 
 

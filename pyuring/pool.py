@@ -35,21 +35,12 @@ class Pool:
 
     def submit(self, function: Callable[..., object], *args: Any) -> None:
         """Have `function(*args)` called on one of the threads; any thread may ask."""
-        thread = None
         with self._lock:
             if self._closed:
                 raise RuntimeError("the pool is closed")
-            if self._free > 0 or len(self._threads) >= self._limit:
+            if self._free > 0 or len(self._threads) >= self._limit or not self._start():
                 self._free -= 1
-            else:
-                self._started += 1
-                thread = threading.Thread(
-                    target=self._run, name=f"{self._name}-{self._started}", daemon=True
-                )
-                self._threads.add(thread)
             self._jobs.put((function, args))
-        if thread is not None:
-            thread.start()
 
     def close(self, timeout: float | None = 0.0) -> bool:
         """Take no more jobs, let the threads end; wait for them up to `timeout` seconds."""
@@ -66,6 +57,22 @@ class Pool:
     def __len__(self) -> int:
         """Return the number of threads."""
         return len(self._threads)
+
+    def _start(self) -> bool:
+        """Start one more thread, with the lock held; False: there can be no more, but others."""
+        self._started += 1
+        thread = threading.Thread(
+            target=self._run, name=f"{self._name}-{self._started}", daemon=True
+        )
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no more threads
+            self._threads.discard(thread)
+            if not self._threads:
+                raise
+            return False
+        return True
 
     def _run(self) -> None:
         jobs = self._jobs

@@ -10,6 +10,8 @@ are refused before that; the path was percent-decoded once, natively, and is not
 
 from __future__ import annotations
 
+import errno
+import functools
 import mimetypes
 import os
 import secrets
@@ -34,16 +36,25 @@ _ENTER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 _METHODS = ("GET", "HEAD")
 
+_MORE_TYPES = (
+    ("text/javascript", ".js"), ("text/javascript", ".mjs"), ("application/wasm", ".wasm"),
+    ("application/manifest+json", ".webmanifest"), ("image/webp", ".webp"),
+    ("image/avif", ".avif"), ("font/woff", ".woff"), ("font/woff2", ".woff2"),
+    ("font/ttf", ".ttf"), ("font/otf", ".otf"), ("text/markdown", ".md"),
+    ("application/json", ".json"), ("image/svg+xml", ".svg"), ("video/webm", ".webm"),
+)  # fmt: skip
+
 
 class StaticFiles:
     """A handler that serves the files below `root`.
 
     `prefix` is what of the path comes before the file's; a mount sets it. `index` is sent for a
     directory, None: such are 404. Links are followed only with `follow_symlinks`, and then
-    wherever they lead. `cache_control` is the field's value for every file.
+    wherever they lead. `cache_control` is the field's value for every file. Names that begin with
+    a dot (.git, .env) are 404 unless `dotfiles`; /.well-known/ (RFC 8615) is there for everybody.
     """
 
-    __slots__ = ("cache_control", "follow_symlinks", "index", "prefix", "root")
+    __slots__ = ("cache_control", "dotfiles", "follow_symlinks", "index", "prefix", "root")
 
     def __init__(
         self,
@@ -53,6 +64,7 @@ class StaticFiles:
         index: str | None = "index.html",
         follow_symlinks: bool = False,
         cache_control: str | None = None,
+        dotfiles: bool = False,
     ) -> None:
         if not prefix.startswith("/"):
             raise ValueError(f"prefix: {prefix!r} does not begin with a slash")
@@ -65,6 +77,7 @@ class StaticFiles:
         self.index = index
         self.follow_symlinks = follow_symlinks
         self.cache_control = cache_control
+        self.dotfiles = dotfiles
 
     def at(self, prefix: str) -> StaticFiles:
         """Return the same for another prefix."""
@@ -74,6 +87,7 @@ class StaticFiles:
             index=self.index,
             follow_symlinks=self.follow_symlinks,
             cache_control=self.cache_control,
+            dotfiles=self.dotfiles,
         )
 
     def __call__(self, request: Request) -> Response:
@@ -89,7 +103,7 @@ class StaticFiles:
         is_directory = not names[-1]
         if is_directory:
             names.pop()
-        if any(not _is_plain(name) for name in names):
+        if not all(map(_is_plain, names)) or not (self.dotfiles or _is_shown(names)):
             raise HttpError(404)
         if is_directory:
             if self.index is None:
@@ -125,8 +139,8 @@ class StaticFiles:
                 return FileOwner(os.open(names[-1], _OPEN | extra, dir_fd=place))
             finally:
                 os.close(place)
-        except (OSError, ValueError):
-            raise HttpError(404) from None
+        except (OSError, ValueError) as error:
+            raise _not_there(error) from None
 
     def __repr__(self) -> str:
         """Return the directory and the prefix."""
@@ -140,8 +154,8 @@ def file_reply(request: Request, response: Response) -> Response:
     path = os.fspath(response._body)
     try:
         owner = FileOwner(os.open(path, _OPEN))
-    except (OSError, ValueError):
-        raise HttpError(404) from None
+    except (OSError, ValueError) as error:
+        raise _not_there(error) from None
     reply = Response(b"", response.status, response._fields, _given_type(response, path))
     return _described(request, reply, owner, os.fstat(owner.fd))
 
@@ -154,7 +168,7 @@ def _described(
         raise HttpError(404)
     size, modified = status.st_size, int(status.st_mtime)
     fields = reply.headers
-    etag = fields.setdefault("ETag", f'"{status.st_mtime_ns:x}-{size:x}-{status.st_ino:x}"')
+    etag = fields.setdefault("ETag", f'"{status.st_mtime_ns:x}-{size:x}"')
     fields.setdefault("Last-Modified", http_date(modified))
     fields.setdefault("Accept-Ranges", "bytes")
     verdict = precondition(request, etag, modified)
@@ -182,12 +196,14 @@ def _several(reply: Response, owner: FileOwner, size: int, wanted: list[tuple[in
     """Make the reply multipart/byteranges (RFC 9110 §14.6)."""
     boundary = secrets.token_hex(12)
     content_type = reply.headers["Content-Type"]
+    line_end = ""
     parts: list[bytes | tuple[int, int]] = []
     for offset, count in wanted:
         head = (
-            f"\r\n--{boundary}\r\nContent-Type: {content_type}\r\n"
+            f"{line_end}--{boundary}\r\nContent-Type: {content_type}\r\n"
             f"Content-Range: bytes {offset}-{offset + count - 1}/{size}\r\n\r\n"
         )
+        line_end = "\r\n"
         parts += [head.encode("latin-1"), (offset, count)]
     parts.append(f"\r\n--{boundary}--\r\n".encode())
     reply.status = 206
@@ -195,21 +211,45 @@ def _several(reply: Response, owner: FileOwner, size: int, wanted: list[tuple[in
     reply._body = FileBody(owner, parts)
 
 
+_NOT_THERE = (
+    errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG,
+    errno.ENXIO, errno.ENODEV,
+)  # fmt: skip
+
+
+def _not_there(error: OSError | ValueError) -> Exception:
+    """Return 404 for a file that cannot be had, the error itself if the fault is ours (EMFILE)."""
+    if isinstance(error, OSError) and error.errno not in _NOT_THERE:
+        return error
+    return HttpError(404)
+
+
 def _is_plain(name: str) -> bool:
     """Return whether a component names something in its directory."""
     return name not in ("", ".", "..") and "\0" not in name
 
 
+def _is_shown(names: list[str]) -> bool:
+    return not any(name.startswith(".") for name in names[names[:1] == [".well-known"] :])
+
+
+@functools.cache
+def _types() -> mimetypes.MimeTypes:
+    """Return the table of endings: the same on each machine, which the module's own is not."""
+    types = mimetypes.MimeTypes()
+    for kind, ending in _MORE_TYPES:
+        types.add_type(kind, ending)
+    return types
+
+
 def _type_of(name: str) -> str:
     """Return a media type by a name's ending; compressed files are what they are."""
-    kind, encoding = mimetypes.guess_type(name, strict=False)
+    kind, encoding = _types().guess_type(name, strict=False)
     if encoding is not None:
         kind = {"gzip": "application/gzip", "bzip2": "application/x-bzip2"}.get(encoding)
     if kind is None:
         return "application/octet-stream"
-    if kind.startswith("text/") or kind in ("application/javascript", "application/json"):
-        return f"{kind}; charset=utf-8" if kind != "application/json" else kind
-    return kind
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 
 def _given_type(response: Response, path: str) -> str:

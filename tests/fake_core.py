@@ -133,7 +133,7 @@ class FakeCore:
     def _begin(self, status: int | str, fields: list[tuple[str, str]], length: int | None) -> None:
         self._check("none")
         self._head(status, fields)
-        declared = dict((n.lower(), v) for n, v in fields).get("content-length")
+        declared = {n.lower(): v for n, v in fields}.get("content-length")
         self.length = int(declared) if length is None and declared is not None else length
         self.stage = "begun"
 
