@@ -14,6 +14,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from pyuring import _native
 from pyuring.body_stream import BodyStream
 from pyuring.errors import ClientDisconnectedError, EngineClosedError, HttpError
 from pyuring.files import FileBody, file_body
@@ -57,6 +58,14 @@ class Gateway:
             f"pyuring-handler-{worker.index}",
             lambda error: worker.exception(error, "handler"),
         )
+
+    def attach(self) -> Gateway:
+        """Register with the native worker: listeners with this gateway as factory speak HTTP."""
+        settings = self.config.native_settings()
+        limits = {name: settings.pop(name) for name, *_ in _native.HttpLimits._fields_}
+        native = _native.HttpConfig(limits=_native.HttpLimits(**limits), **settings)
+        _native.pylib.pyuring_worker_serve_http(self.worker.handle, native, self)
+        return self
 
     def close(self, timeout: float | None = 0.0) -> bool:
         """Let the pool's threads end; return whether they have within `timeout` seconds."""
