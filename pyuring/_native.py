@@ -107,8 +107,8 @@ class HttpConfig(ctypes.Structure):
         *((name, _u64) for name in ("buffered_body", "drain_unread", "requests_per_connection")),
         *((name, _u64) for name in ("head_timeout_ns", "body_timeout_ns")),
         ("keep_alive_timeout_ns", _u64),
-        *((name, _u8) for name in ("inline", "log", "timed")),
-        ("_pad", _u8 * 5),
+        *((name, _u8) for name in ("inline", "log", "timed", "proxy_protocol")),
+        ("_pad", _u8 * 4),
     )
 
 

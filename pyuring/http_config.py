@@ -150,6 +150,7 @@ class HttpConfig:
         settings["inline"] = int(self.threads == 0)
         settings["log"] = int(self.access_log is not None)
         settings["timed"] = int(self.timed)
+        settings["proxy_protocol"] = int(self.proxy_protocol)
         return settings
 
 

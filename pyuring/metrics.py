@@ -64,7 +64,7 @@ class EngineMetrics:
     requests_active: int = 0
     """Of these, those whose reply is not complete now."""
     requests_malformed: int = 0
-    """Requests refused before any application saw them, or cut off: malformed, over a limit, late."""
+    """Requests refused or cut off by the server itself: malformed, over a limit, late."""
     responses_2xx: int = 0
     responses_3xx: int = 0
     responses_4xx: int = 0

@@ -21,7 +21,9 @@ pub const HttpConfig = extern struct {
     log: u8 = 0,
     /// Whether the time of each exchange is taken: one more look at the clock.
     timed: u8 = 0,
-    _pad: [5]u8 = @splat(0),
+    /// Whether each connection begins with a PROXY protocol header.
+    proxy_protocol: u8 = 0,
+    _pad: [4]u8 = @splat(0),
 };
 
 /// Bytes of later requests that are taken in while one is under way; then reading stops.

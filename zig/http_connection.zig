@@ -25,6 +25,8 @@ pub const Gateway = struct {
 };
 
 pub const Reading = enum(u8) {
+    /// Waiting for the PROXY protocol's header in front of everything.
+    preamble,
     /// Waiting for a request, or in the middle of its head.
     head,
     /// A body that the handler gets as a whole.
@@ -64,6 +66,8 @@ pub const HttpConnection = struct {
     input: Bytes = .{},
     /// A body on its way to being whole.
     gathered: Bytes = .{},
+    /// (host, port) of the client, as a proxy names it; null: whom the socket is connected to.
+    source: ?*Object = null,
     discarded: u64 = 0,
     /// Bytes of the body that went up since the reader last asked for more.
     unread: u64 = 0,
@@ -92,7 +96,7 @@ pub const HttpConnection = struct {
         return switch (self.reading) {
             .waiting => true,
             .head => self.connection.flags.congested,
-            .gathering, .streaming, .discarding => false,
+            .preamble, .gathering, .streaming, .discarding => false,
         };
     }
 };

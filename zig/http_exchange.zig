@@ -34,6 +34,7 @@ const Names = struct {
     drained: *Object,
     lost: *Object,
     finished: *Object,
+    proxied: *Object,
     status: *Object,
     _fields: *Object,
     _body: *Object,

@@ -71,6 +71,7 @@ pub const HttpHandler = struct {
         const http = self.connections.take() orelse
             return closing.abort(worker, connection, @intFromEnum(kernel.E.NOMEM));
         http.* = .{ .gateway = &self.gateway.?, .connection = connection };
+        if (self.gateway.?.config.proxy_protocol != 0) http_input.expect_preamble(worker, http);
         connection.user = http;
         connection.flags.http = true;
         http_input.settle(worker, http);
@@ -84,6 +85,7 @@ pub const HttpHandler = struct {
             http_exchange.lost(worker, http, cause);
         }
         http_input.give_parser(worker, http);
+        if (http.source) |source| python.decref(source);
         http.input.clear();
         http.gathered.clear();
         connection.user = null;

@@ -61,6 +61,7 @@ fn process(worker: *PythonWorker, http: *HttpConnection, bytes: []const u8) usiz
     while (used < bytes.len and http.connection.phase == .open and !http.must_wait()) {
         const rest = bytes[used..];
         const step = switch (http.reading) {
+            .preamble => preamble(worker, http, rest),
             .head => head(worker, http, rest),
             .gathering, .streaming, .discarding => body(worker, http, rest),
             .waiting => unreachable,
@@ -73,6 +74,38 @@ fn process(worker: *PythonWorker, http: *HttpConnection, bytes: []const u8) usiz
         closing.abort(worker, http.connection, @intFromEnum(kernel.E.NOMEM));
     };
     return used;
+}
+
+pub fn expect_preamble(worker: *PythonWorker, http: *HttpConnection) void {
+    http.reading = .preamble;
+    http.head_until_ns = after(worker, http.gateway.config.head_timeout_ns);
+}
+
+/// The PROXY protocol's header, once a connection: its gateway reads it. 0: not complete.
+fn preamble(worker: *PythonWorker, http: *HttpConnection, bytes: []const u8) usize {
+    const answer = ask_preamble(http, bytes) orelse {
+        worker.metrics.requests_malformed += 1;
+        worker.handler.protocols.report(worker, null, "proxy_protocol");
+        http_exchange.abort(worker, http);
+        return 0;
+    };
+    defer python.decref(answer);
+    if (answer == python.none) return 0;
+    const count = c.PyLong_AsLong(c.PyTuple_GetItem(answer, 0).?);
+    const source = c.PyTuple_GetItem(answer, 1).?;
+    if (source != python.none) http.source = python.incref(source);
+    http.reading = .head;
+    http.head_until_ns = 0;
+    return @intCast(count);
+}
+
+/// (length, source or None) of a header, None for a part of one; null with an exception set.
+fn ask_preamble(http: *HttpConnection, bytes: []const u8) ?*python.Object {
+    const object = c.PyBytes_FromStringAndSize(bytes.ptr, @intCast(bytes.len)) orelse return null;
+    defer python.decref(object);
+    const method = c.PyObject_GetAttr(http.gateway.object, http_exchange.names.proxied) orelse return null;
+    defer python.decref(method);
+    return c.PyObject_CallFunctionObjArgs(method, object, @as(?*python.Object, null));
 }
 
 /// Parses; 0 when the head is not complete, and its bytes are to be kept.
@@ -149,7 +182,7 @@ fn body(worker: *PythonWorker, http: *HttpConnection, bytes: []const u8) usize {
         .gathering => gather(worker, http, step.data, done),
         .streaming => stream(worker, http, step.data, done),
         .discarding => discard(worker, http, step.data.len, done),
-        .head, .waiting => unreachable,
+        .preamble, .head, .waiting => unreachable,
     }
     return step.consumed;
 }
@@ -206,17 +239,20 @@ fn discard(worker: *PythonWorker, http: *HttpConnection, count: usize, done: boo
 /// The exchange is over: what the connection does next.
 pub fn next(worker: *PythonWorker, http: *HttpConnection) void {
     const unread = http.reading != .waiting;
-    if (unread) {
-        // One that waits for its 100 may never send the body, or send it all the same.
-        const left = http.decoder.remaining() orelse 0;
-        if (http.expects or left > http.gateway.config.drain_unread) http.keep_alive = false;
-    }
+    if (leaves_too_much(http)) http.keep_alive = false;
     http.gathered.clear();
     http.expects = false;
     http.discarded = 0;
     if (!http.keep_alive) return closing.close(worker, http.connection);
     http.reading = if (unread) .discarding else .head;
     if (!http.processing) go_on(worker, http);
+}
+
+/// Whether more of the body would have to be dropped than the connection is worth. A client that
+/// waits for its 100 may never send it, or send it all the same: nobody could tell.
+pub fn leaves_too_much(http: *const HttpConnection) bool {
+    if (http.reading != .streaming) return false;
+    return http.expects or (http.decoder.remaining() orelse 0) > http.gateway.config.drain_unread;
 }
 
 /// The reader of a streamed body wants more.
@@ -247,7 +283,7 @@ pub fn settle(worker: *PythonWorker, http: *HttpConnection) void {
     const config = &http.gateway.config;
     connection.handler_until_ns = switch (http.reading) {
         .waiting => 0,
-        .head => if (http.head_until_ns != 0) http.head_until_ns else after(worker, config.keep_alive_timeout_ns),
+        .preamble, .head => if (http.head_until_ns != 0) http.head_until_ns else after(worker, config.keep_alive_timeout_ns),
         .streaming => if (paused or http.expects) 0 else after(worker, config.body_timeout_ns),
         .gathering, .discarding => after(worker, config.body_timeout_ns),
     };
@@ -263,6 +299,7 @@ pub fn ended(worker: *PythonWorker, http: *HttpConnection) bool {
     http.peer_ended = true;
     switch (http.reading) {
         .waiting => return true,
+        .preamble => return false,
         .head => return http.input.len > 0 and http.must_wait(),
         .discarding => return false,
         // A body that will never be whole is never handed over as if it were (RFC 9112 §8).
@@ -277,7 +314,7 @@ pub fn ended(worker: *PythonWorker, http: *HttpConnection) bool {
 pub fn expired(worker: *PythonWorker, http: *HttpConnection) void {
     switch (http.reading) {
         .waiting => {},
-        .discarding => closing.close(worker, http.connection),
+        .preamble, .discarding => closing.close(worker, http.connection),
         .head => {
             if (http.connection.flags.congested) return; // the write time-out's matter
             worker.metrics.timeouts += 1;

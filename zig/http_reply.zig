@@ -10,6 +10,7 @@ const http1_writer = @import("http1_writer.zig");
 const kernel = @import("kernel.zig");
 const python = @import("python.zig");
 const http_connection = @import("http_connection.zig");
+const http_input = @import("http_input.zig");
 const HttpConnection = http_connection.HttpConnection;
 const PythonWorker = @import("python_handler.zig").PythonWorker;
 const Writer = http1_writer.Writer;
@@ -147,7 +148,7 @@ pub const Draft = struct {
             self.writer.content_length(self.declared.?);
         }
         if (!self.dated) self.writer.bytes(worker.handler.http.date.get(worker.now_ns, kernel.real_ns));
-        if (self.close or worker.draining) http.keep_alive = false;
+        if (self.close or worker.draining or http_input.leaves_too_much(http)) http.keep_alive = false;
         if (!http.keep_alive) {
             self.writer.bytes("Connection: close\r\n");
         } else if (http.old) self.writer.bytes("Connection: keep-alive\r\n");

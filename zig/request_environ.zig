@@ -66,6 +66,11 @@ fn put_new(environ: *Object, key: *Object, value: ?*Object) Error!void {
 }
 
 fn put_peer(self: *request_body.Body, environ: *Object) Error!void {
+    if (request_object.source_of(self)) |source| {
+        defer python.decref(source);
+        try put(environ, keys.REMOTE_ADDR, c.PyTuple_GetItem(source, 0).?);
+        return put_new(environ, keys.REMOTE_PORT, c.PyUnicode_FromFormat("%S", c.PyTuple_GetItem(source, 1).?));
+    }
     var name: peer_name.Name = undefined;
     if (!request_object.peer_of(self, &name)) return put(environ, keys.REMOTE_ADDR, request_text.empty);
     try put_new(environ, keys.REMOTE_ADDR, request_text.latin1(name.host()));

@@ -165,9 +165,18 @@ fn environ(object: *Object, dict: *Object) callconv(.c) ?*Object {
 /// The socket is asked, not a copy made at accept (F60); under the guard, because on another thread
 /// the descriptor might become somebody else's meanwhile.
 fn peer(object: *Object, _: ?*Object) callconv(.c) ?*Object {
+    if (source_of(body(object))) |source| return source;
     var name: peer_name.Name = undefined;
     if (!peer_of(body(object), &name)) return python.return_none();
     return name.to_tuple();
+}
+
+/// The client that a proxy named, a new reference; null when none did.
+pub fn source_of(self: *Body) ?*Object {
+    self.guard.lock();
+    defer self.guard.unlock();
+    const http = self.http orelse return null;
+    return python.incref(http.source orelse return null);
 }
 
 pub fn peer_of(self: *Body, name: *peer_name.Name) bool {

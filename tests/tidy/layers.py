@@ -80,9 +80,20 @@ UNITS: Layers = (
     ("sqe_object", "sqe_fields"),
     ("accept", "closing", "connect", "receive", "send", "timing"),
     (
-        "python_handler", "protocol_handler", "transport_body", "transport_object",
-        "http_handler", "http_connection", "http_exchange", "http_input", "http_output",
-        "http_reply", "http_stream", "request_body", "request_environ", "request_object",
+        "python_handler",
+        "protocol_handler",
+        "transport_body",
+        "transport_object",
+        "http_handler",
+        "http_connection",
+        "http_exchange",
+        "http_input",
+        "http_output",
+        "http_reply",
+        "http_stream",
+        "request_body",
+        "request_environ",
+        "request_object",
     ),
 )
 
