@@ -20,6 +20,7 @@ Layers = Sequence[Sequence[str]]
 PYTHON_LAYERS: Layers = (
     ("__init__",),
     ("__main__",),
+    ("serving",),
     ("testing", "supervisor"),
     ("wsgi",),
     ("http",),
@@ -31,12 +32,23 @@ PYTHON_LAYERS: Layers = (
     ("startup", "running", "gate"),
     ("worker",),
     ("accepting", "connector"),
+    ("metrics_server", "top"),
+    (
+        "prometheus",
+        "access_log",
+        "proxy",
+        "proxy_protocol",
+        "loading",
+        "option_sources",
+        "config_file",
+    ),
+    ("options", "option_kinds"),
     ("transport", "listeners", "config", "metrics", "timers"),
     ("tiers",),
     ("capability", "buffers"),
     ("ring",),
     ("_native",),
-    ("addresses", "constants", "errors", "messages", "reasons", "reports"),
+    ("addresses", "constants", "errors", "messages", "reasons", "reports", "usage"),
 )
 
 # The kernel in memory that a ring of the tests stands on: a ring, not a test.
