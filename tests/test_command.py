@@ -17,7 +17,7 @@ from command import COMMAND, ROOT, Served, run
 from peers import connect, echoes, read_exactly, read_to_end, refused
 
 from pyuring import Ladder, LadderStep, Tier
-from pyuring.__main__ import _announce
+from pyuring.serving import announce
 
 ECHO = "examples.echo:Echo"
 FREE = ("--bind", "127.0.0.1:0")
@@ -134,7 +134,10 @@ def test_takes_the_sockets_of_a_service_manager() -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("nonsense",), "'nonsense' is not MODULE:NAME"),
+        (("nonsense",), "no module named 'nonsense'"),
+        ((":x",), "':x' is not MODULE:NAME"),
+        (("mistakes:",), "'mistakes:' is not MODULE:NAME"),
+        (("mistakes",), "module 'mistakes' has neither 'app' nor 'application'"),
         (("no_such_module:x",), "no module named 'no_such_module'"),
         (("broken:x",), "module 'broken' needs 'not_there_at_all', which is not installed"),
         (("raising:x",), "module 'raising' cannot be imported: ZeroDivisionError"),
@@ -205,7 +208,7 @@ def test_says_why_the_tier_is_not_the_one_asked(capfd: pytest.CaptureFixture[str
     steps = (LadderStep(Tier.HIGH, "too old"), LadderStep(Tier.MID, "odd"))
     ladder = Ladder(Tier.HIGH, Tier.BASE, steps)
     engine: Any = SimpleNamespace(addresses=["unix:@x"], tier=Tier.BASE, ladder=ladder)
-    _announce(engine, 1)
+    announce(engine, 1)
     first, *rest = capfd.readouterr().err.splitlines()
     assert first == "pyuring: listening on unix:@x (tier BASE, 1 worker)"
     assert rest == ["pyuring: not HIGH: too old", "pyuring: not MID: odd"]

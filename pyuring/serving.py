@@ -1,0 +1,255 @@
+"""From options to something that serves: the application, the engine, logs and metrics around it.
+
+Owns what `pyuring serve` does after its options are read, and the signals. Never reads a flag,
+a variable or a file itself. What belongs to HTTP and to several processes is imported where it
+is used: a protocol's server does without.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+from pyuring.options import DEFAULT_BIND, Options
+from pyuring.usage import UsageError, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from queue import SimpleQueue
+
+    from pyuring.access_log import AccessLog
+    from pyuring.addresses import AddressLike
+    from pyuring.engine import Engine
+    from pyuring.loading import Application
+    from pyuring.metrics_server import MetricsServer
+
+__all__ = ["announce", "application", "make_engine", "serve", "snapshots", "wanted_addresses"]
+
+
+def serve(options: Options) -> int:
+    """Serve until the first SIGINT or SIGTERM, drain, and return the exit status."""
+    if options.app is None:
+        raise UsageError("the following arguments are required: MODULE:NAME")
+    if options.processes > 1 or options.reload or options.max_requests:
+        return _supervise(options)
+    from queue import SimpleQueue
+
+    log = open_access_log(options)
+    engine = make_engine(options, application(options), wanted_addresses(options), log)
+    events: SimpleQueue[int] = SimpleQueue()
+    watch_signals(events)
+    with _Around(options, engine, log):
+        try:
+            engine.start()
+        except (OSError, ValueError) as error:
+            raise UsageError(getattr(error, "strerror", None) or error) from None
+        if options.log_level in ("debug", "info"):
+            announce(engine, options.workers)
+        engine.on_end(lambda: events.put(0))
+        stopped_by = events.get()
+        engine.shutdown(options.graceful_timeout)
+        if engine.failure is not None and not stopped_by:
+            raise engine.failure
+    return 0
+
+
+def application(options: Options) -> Application:
+    """Load what MODULE:NAME names."""
+    from pyuring.loading import load
+
+    return load(
+        options.app or "",
+        options.interface,
+        factory=options.factory,
+        directory=options.app_dir,
+    )
+
+
+def wanted_addresses(options: Options) -> list[AddressLike]:
+    """Return what is listened on: what was said, else what a service manager handed over."""
+    from pyuring.listeners import inherited
+
+    return [*options.bind] or [*inherited()] or [DEFAULT_BIND]
+
+
+def make_engine(
+    options: Options,
+    application: Application,
+    addresses: list[AddressLike],
+    log: AccessLog | None = None,
+) -> Engine:
+    """Make an engine for one process; wrong values are the caller's mistakes."""
+    from pyuring.engine import Engine
+
+    try:
+        return Engine(
+            _served(options, application, log),
+            addresses,
+            workers=options.workers,
+            tier=options.tier,
+            backlog=options.backlog,
+            reuse_port=options.reuse_port,
+            max_connections=options.limit_concurrency,
+            write_timeout=options.timeout_write or None,
+            idle_timeout=options.timeout_idle or None,
+        )
+    except (ValueError, TypeError) as error:
+        raise UsageError(error) from None
+
+
+def snapshots(engine: Engine) -> list[dict[str, Any]]:
+    """Return the counters of each worker, with the labels `process` and `worker`."""
+    process = str(os.getpid())
+    return [
+        {"process": process, "worker": str(index), **worker.metrics()}
+        for index, worker in enumerate(engine.workers)
+    ]
+
+
+def open_access_log(options: Options) -> AccessLog | None:
+    """Open the access log, if one was asked for."""
+    if options.access_log is None:
+        return None
+    from pyuring.access_log import AccessLog
+
+    try:
+        return AccessLog(options.access_log, options.access_log_format)
+    except OSError as error:
+        raise UsageError(f"--access-log {options.access_log}: {error.strerror}") from None
+
+
+def announce(engine: Engine, workers: int) -> None:
+    """Write the line that says that connections are accepted, and one a tier that was missed."""
+    where = " and ".join(engine.addresses)
+    threads = "1 worker" if workers == 1 else f"{workers} workers"
+    line = f"listening on {where} (tier {engine.tier.name}, {threads})"
+    steps = engine.ladder.steps if engine.ladder is not None else ()
+    say(line, *(f"not {step.tier.name}: {step.reason}" for step in steps))
+
+
+def watch_signals(events: SimpleQueue[int]) -> None:
+    """Put the first SIGINT or SIGTERM into the queue; the second ends the process."""
+    came: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if came:
+            os._exit(128 + number)
+        came.append(number)
+        events.put(number)  # SimpleQueue.put may be called within itself; Event.set may not
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, note)
+
+
+class _Around:
+    """What lives as long as the engine does: metrics endpoint, pid file, access log."""
+
+    def __init__(self, options: Options, engine: Engine, log: AccessLog | None) -> None:
+        self._options, self._engine, self._log = options, engine, log
+        self._metrics: MetricsServer | None = None
+        self._pid: str | None = None
+
+    def __enter__(self) -> None:
+        try:
+            if self._options.metrics is not None:
+                self._metrics = open_metrics(self._options, lambda: snapshots(self._engine))
+            if self._options.pid is not None:
+                write_pid(self._options.pid)
+                self._pid = self._options.pid
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        if self._metrics is not None:
+            self._metrics.close()
+        if self._log is not None:
+            self._log.close()
+        if self._pid is not None:
+            remove_pid(self._pid)
+
+
+def open_metrics(options: Options, snapshots: Callable[[], list[dict[str, Any]]]) -> MetricsServer:
+    """Open the endpoint that --metrics asks for."""
+    from pyuring.metrics_server import MetricsServer
+
+    assert options.metrics is not None
+    try:
+        return MetricsServer(options.metrics, snapshots)
+    except OSError as error:
+        raise UsageError(f"--metrics: {error.strerror or error}") from None
+
+
+def write_pid(path: str) -> None:
+    """Write this process's id."""
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(f"{os.getpid()}\n")
+    except OSError as error:
+        raise UsageError(f"--pid {path}: {error.strerror}") from None
+
+
+def remove_pid(path: str) -> None:
+    """Remove the file, unless another process has written its own id there meanwhile."""
+    try:
+        with open(path, encoding="ascii") as file:
+            ours = file.read().strip() == str(os.getpid())
+        if ours:
+            os.unlink(path)
+    except (OSError, ValueError):
+        pass  # gone already, or not ours: nothing to tidy up
+
+
+# --- HTTP and several processes: imported where they are used --------------------------------
+
+
+def _served(options: Options, application: Application, log: AccessLog | None) -> Any:
+    """Return what the engine serves: a protocol factory, or an HTTP application."""
+    kind, target = application
+    if kind == "protocol":
+        return target
+    try:
+        if kind == "wsgi":
+            from pyuring.wsgi import Wsgi as served  # type: ignore[import-not-found,unused-ignore]
+        else:
+            from pyuring.http import Http as served  # type: ignore[import-not-found,unused-ignore]
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{options.app} is a {kind}: this build has no {error.name}") from None
+    return served(target, http_config(options, log))
+
+
+def http_config(options: Options, log: AccessLog | None) -> Any:
+    """Return the HttpConfig that the options describe; a 0 that means never becomes None."""
+    from pyuring.http import HttpConfig  # type: ignore[import-not-found,unused-ignore]
+    from pyuring.proxy import Trust
+
+    trust = Trust(options.forwarded_allow_ips, options.forwarded_headers)
+    return HttpConfig(
+        request_line=options.limit_request_line,
+        field_line=options.limit_request_field_size,
+        field_count=options.limit_request_fields,
+        head=options.limit_request_head,
+        body=options.limit_request_body or None,
+        body_memory=options.limit_body_memory,
+        head_timeout=options.timeout_head or None,
+        body_timeout=options.timeout_body or None,
+        keep_alive_timeout=options.timeout_keep_alive or None,
+        requests_per_connection=options.limit_requests_per_connection or None,
+        threads=options.threads,
+        access_log=log,
+        trust=trust if options.forwarded_allow_ips else None,
+        proxy_protocol=options.proxy_protocol,
+        root_path=options.root_path,
+        static=((options.static_path, options.static),) if options.static else (),
+    )
+
+
+def _supervise(options: Options) -> int:
+    """Hand over to the supervisor: several processes, their replacement, reloading."""
+    try:
+        from pyuring.supervisor import supervise  # type: ignore[import-not-found,unused-ignore]
+    except ModuleNotFoundError:
+        wanted = "--processes" if options.processes > 1 else "--reload and --max-requests"
+        raise UsageError(f"{wanted}: this build has no supervisor") from None
+    return int(supervise(options))
