@@ -11,13 +11,13 @@ forge a line, a field, or speak to the terminal that shows the file (\x1b).
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import re
 import stat
 import threading
 import time
 import weakref
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from pyuring.usage import say
@@ -46,8 +46,7 @@ class AccessLog:
     def __init__(self, path: str, format: str = "combined") -> None:
         if format not in FORMATS:
             raise ValueError(f"format: {format!r} is none of {', '.join(FORMATS)}")
-        self._line = _json_line if format == "json" else _common_line
-        self._agent = format == "combined"
+        self._line = _LINES[format]
         self._clock = _json_clock if format == "json" else _common_clock
         self._sink = _Sink(path)
         self._lock = threading.Lock()
@@ -75,7 +74,7 @@ class AccessLog:
         if client is None:
             peer = request._peer()
             client = "-" if peer is None else peer[0]
-        line = self._line(request, status, sent, duration_ns, client, self._now, self._agent)
+        line = self._line(request, status, sent, duration_ns, client, self._now)
         with self._lock:
             if self._chars > _MOST_CHARS or self._closed:
                 self._dropped += 1
@@ -87,6 +86,10 @@ class AccessLog:
             if self._thread is None:
                 self._start()
         (self._full if self._chars >= _FLUSH_CHARS else self._wake).set()
+
+    def __call__(self, request: Any, status: int, sent: int, seconds: float) -> None:
+        """Do as `write`, with the client as the request tells it: HttpConfig's access_log."""
+        self.write(request, status, sent, int(seconds * 1e9), request.client or "-")
 
     def flush(self) -> None:
         """Write what waits, on the caller's thread; it may block as long as the file does."""
@@ -223,7 +226,9 @@ class _Sink:
 
 def escape(text: str) -> str:
     """Return text that cannot end a field or a line, nor reach a terminal."""
-    return _ODD.sub(_escaped, text) if _ODD.search(text) else text
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return text  # half a microsecond faster than the expression
+    return _ODD.sub(_escaped, text)
 
 
 def _escaped(found: re.Match[str]) -> str:
@@ -234,22 +239,25 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def _common_line(
-    request: Any, status: int, sent: int, duration_ns: int, client: str, now: str, agent: bool
+    request: Any, status: int, sent: int, duration_ns: int, client: str, now: str
 ) -> str:
-    """Return a line as Apache's LogFormat "common" or "combined" says, without duration."""
-    first = f"{request.method} {request.target} HTTP/{request.http_version}"
-    if _ODD.search(first):
-        first = _ODD.sub(_escaped, first)
-    line = f'{escape(client)} - - [{now}] "{first}" {status} {sent or "-"}'
-    if not agent:
-        return line + "\n"
-    referer = request.header("referer") or "-"
-    user_agent = request.header("user-agent") or "-"
-    return f'{line} "{escape(referer)}" "{escape(user_agent)}"\n'
+    """Return a line as Apache's LogFormat "common" says."""
+    first = escape(f"{request.method} {request.target} HTTP/{request.http_version}")
+    return f'{escape(client)} - - [{now}] "{first}" {status} {sent or "-"}\n'
+
+
+def _combined_line(
+    request: Any, status: int, sent: int, duration_ns: int, client: str, now: str
+) -> str:
+    """Return a line as Apache's LogFormat "combined" says."""
+    first = escape(f"{request.method} {request.target} HTTP/{request.http_version}")
+    referer = escape(request.header("referer") or "-")
+    agent = escape(request.header("user-agent") or "-")
+    return f'{escape(client)} - - [{now}] "{first}" {status} {sent or "-"} "{referer}" "{agent}"\n'
 
 
 def _json_line(
-    request: Any, status: int, sent: int, duration_ns: int, client: str, now: str, agent: bool
+    request: Any, status: int, sent: int, duration_ns: int, client: str, now: str
 ) -> str:
     """Return a line of JSON, which escapes all but printable ASCII."""
     return (
@@ -264,7 +272,7 @@ def _json_line(
 def _quoted(text: str | None) -> str:
     if text is None:
         return "null"
-    quoted = json.dumps(text)
+    quoted = encode_basestring_ascii(text)
     return quoted.replace("\x7f", "\\u007f") if "\x7f" in quoted else quoted
 
 
@@ -279,6 +287,8 @@ def _json_clock(second: int) -> str:
     """Return the time as RFC 3339 writes it, in UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
 
+
+_LINES = {"common": _common_line, "combined": _combined_line, "json": _json_line}
 
 _logs: weakref.WeakSet[AccessLog] = weakref.WeakSet()
 

@@ -23,7 +23,10 @@ _SAY = "say which with --interface protocol, handler or wsgi"
 
 
 class Application(NamedTuple):
-    """What is served: "protocol" (a factory), "handler" or "wsgi", and the object itself."""
+    """What is served, and what it is: "protocol" (a factory), "handler", "wsgi" or "ready".
+
+    Ready is what an engine takes as it is, such as an Http with a configuration of its own.
+    """
 
     kind: str
     target: Any
@@ -47,17 +50,21 @@ def load(
         kind = detect(found) if interface == "auto" else interface
     except UsageError as error:
         raise UsageError(f"{label} {error}") from None
-    _check(kind, label, found)
+    if kind != "ready":
+        _check(kind, label, found)
     return Application(kind, found)
 
 
 def detect(found: Any) -> str:
-    """Return "protocol", "handler", "wsgi" or "asgi", after what the object can be called with.
+    """Return "protocol", "handler", "wsgi", "asgi" or "ready", after how it can be called.
 
+    What has `for_worker` is ready: an engine takes it as it is, with its own configuration.
     A class with data_received or get_buffer and anything callable without arguments makes
     protocols; two arguments are WSGI's, one a handler's, three of a coroutine ASGI's. Raises
     UsageError, which says what the object is, where that does not tell.
     """
+    if not inspect.isclass(found) and hasattr(found, "for_worker"):
+        return "ready"
     if inspect.isclass(found) and _receives(found):
         return "protocol"
     if not callable(found):

@@ -99,7 +99,7 @@ class Options:
     )
     threads: int = _option(
         WORKERS, 0, kind.integer(0, 1024),
-        "threads a process that applications run on; 0: on the worker's own thread",
+        "threads a worker for handlers that wait; 0: they run on the worker's own",
     )  # fmt: skip
     tier: str = _option(
         WORKERS, "auto", kind.choice("auto", "base", "mid", "high", "optional"),
@@ -139,19 +139,19 @@ class Options:
         "which of them; name those that your proxy sets on every request",
     )  # fmt: skip
 
-    limit_request_line: int = _option(LIMITS, 8 * KIB, kind.size(64, MIB), "the request line")
-    limit_request_fields: int = _option(
-        LIMITS, 100, kind.integer(1, 32768), "how many header fields"
+    limit_request_line: int = _option(LIMITS, 8 * KIB, kind.size(64, 16 * MIB), "the request line")
+    limit_request_fields: int = _option(LIMITS, 100, kind.integer(1, 256), "how many header fields")
+    limit_request_field_size: int = _option(
+        LIMITS, 16 * KIB, kind.size(64, 16 * MIB), "one header field"
     )
-    limit_request_field_size: int = _option(LIMITS, 8 * KIB, kind.size(64, MIB), "one header field")
     limit_request_head: int = _option(
         LIMITS, 64 * KIB, kind.size(256, 16 * MIB), "request line and header fields together"
     )
     limit_request_body: int = _option(
-        LIMITS, 1024 * MIB, kind.size(0), "a request's body; 0: no limit"
+        LIMITS, 0, kind.size(0), "a request's body, which is streamed; 0: no limit"
     )
     limit_body_memory: int = _option(
-        LIMITS, 64 * KIB, kind.size(0), "a body up to here is in memory before the handler runs"
+        LIMITS, 16 * MIB, kind.size(0), "a body that the application has put together in memory"
     )
     limit_concurrency: int = _option(
         LIMITS, 16384, kind.integer(1, 1 << 20), "connections a worker; further ones wait"
@@ -161,7 +161,7 @@ class Options:
     )
 
     timeout_head: float = _option(
-        TIMEOUTS, 20.0, kind.seconds(), "for a request's head, from its first byte"
+        TIMEOUTS, 10.0, kind.seconds(), "for a request's head, from its first byte"
     )
     timeout_body: float = _option(
         TIMEOUTS, 30.0, kind.seconds(), "without a byte of a body that is awaited"

@@ -49,39 +49,44 @@ class _Hop(NamedTuple):
     authority: str | None = None
 
 
-class Trust:
+class Trust(tuple[str, ...]):
     """Says whose forwarding headers are believed, and reads them. Read-only: any thread.
 
-    `allow` has addresses, networks ("10.0.0.0/8"), "unix" for peers on Unix sockets, "*" for
-    everybody. `headers` names those that the proxy sets on each request: either "forwarded", or
-    some of the X-Forwarded ones.
+    A tuple of what is trusted, so that it goes wherever such a tuple does. `allow` has addresses,
+    networks ("10.0.0.0/8"), "unix" for peers on Unix sockets, "*" for everybody. `headers` names
+    those that the proxy sets on each request: either "forwarded", or some of the X-Forwarded ones.
     """
 
-    __slots__ = ("_addresses", "_all", "_headers", "_networks", "_unix")
+    _addresses: set[IP]
+    _networks: list[Network]
+    _headers: frozenset[str]
+    _all: bool
+    _unix: bool
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         allow: Iterable[str],
         headers: Iterable[str] = ("x-forwarded-for", "x-forwarded-proto"),
-    ) -> None:
-        allowed = list(allow)
+    ) -> Trust:
+        """Check what is given; raises ValueError that names what makes no sense."""
+        self = super().__new__(cls, allow)
         self._headers = frozenset(name.lower() for name in headers)
         unknown = self._headers - set(HEADERS)
         if unknown:
             raise ValueError(f"{min(unknown)!r} is none of {', '.join(HEADERS)}")
         if "forwarded" in self._headers and len(self._headers) > 1:
             raise ValueError("'forwarded' says it all: name it alone, or the x-forwarded ones")
-        self._all = "*" in allowed
-        self._unix = "unix" in allowed
-        self._addresses: set[IP] = set()
-        self._networks: list[Network] = []
-        for each in allowed:
+        self._all = "*" in self
+        self._unix = "unix" in self
+        self._addresses, self._networks = set(), []
+        for each in self:
             if each in ("*", "unix"):
                 continue
             if "/" in each:
                 self._networks.append(ipaddress.ip_network(each))
             else:
                 self._addresses.add(_plain(ipaddress.ip_address(each)))
+        return self
 
     def trusts(self, peer_host: str | None) -> bool:
         """Return whether this peer's headers are believed; None is a peer on a Unix socket."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pyuring.engine import Engine
     from pyuring.loading import Application
     from pyuring.metrics_server import MetricsServer
+    from pyuring.worker import Worker
 
 __all__ = ["announce", "application", "make_engine", "serve", "snapshots", "wanted_addresses"]
 
@@ -102,9 +103,20 @@ def snapshots(engine: Engine) -> list[dict[str, Any]]:
     """Return the counters of each worker, with the labels `process` and `worker`."""
     process = str(os.getpid())
     return [
-        {"process": process, "worker": str(index), **worker.metrics()}
+        {"process": process, "worker": str(index), **worker.metrics(), **_cpu_of(worker)}
         for index, worker in enumerate(engine.workers)
     ]
+
+
+def _cpu_of(worker: Worker) -> dict[str, float]:
+    """Return the CPU time of a worker's thread, where /proc tells it (proc(5), schedstat)."""
+    try:
+        with open(
+            f"/proc/self/task/{worker._thread.native_id}/schedstat", encoding="ascii"
+        ) as file:
+            return {"cpu_seconds": int(file.read().split()[0]) / 1e9}
+    except (OSError, ValueError, IndexError):
+        return {}  # the thread has ended, or this kernel counts nothing
 
 
 def open_access_log(options: Options) -> AccessLog | None:
@@ -207,7 +219,7 @@ def remove_pid(path: str) -> None:
 def _served(options: Options, application: Application, log: AccessLog | None) -> Any:
     """Return what the engine serves: a protocol factory, or an HTTP application."""
     kind, target = application
-    if kind == "protocol":
+    if kind in ("protocol", "ready"):
         return target
     try:
         if kind == "wsgi":
@@ -216,7 +228,7 @@ def _served(options: Options, application: Application, log: AccessLog | None) -
             from pyuring.http import Http as served  # type: ignore[import-not-found,unused-ignore]
     except ModuleNotFoundError as error:
         raise UsageError(f"{options.app} is a {kind}: this build has no {error.name}") from None
-    return served(target, http_config(options, log))
+    return served(target, http_config(options, log), **mounts(options))
 
 
 def http_config(options: Options, log: AccessLog | None) -> Any:
@@ -224,25 +236,37 @@ def http_config(options: Options, log: AccessLog | None) -> Any:
     from pyuring.http import HttpConfig  # type: ignore[import-not-found,unused-ignore]
     from pyuring.proxy import Trust
 
-    trust = Trust(options.forwarded_allow_ips, options.forwarded_headers)
-    return HttpConfig(
-        request_line=options.limit_request_line,
-        field_line=options.limit_request_field_size,
-        field_count=options.limit_request_fields,
-        head=options.limit_request_head,
-        body=options.limit_request_body or None,
-        body_memory=options.limit_body_memory,
-        head_timeout=options.timeout_head or None,
-        body_timeout=options.timeout_body or None,
-        keep_alive_timeout=options.timeout_keep_alive or None,
-        requests_per_connection=options.limit_requests_per_connection or None,
-        threads=options.threads,
-        access_log=log,
-        trust=trust if options.forwarded_allow_ips else None,
-        proxy_protocol=options.proxy_protocol,
-        root_path=options.root_path,
-        static=((options.static_path, options.static),) if options.static else (),
-    )
+    try:
+        return HttpConfig(
+            request_line=options.limit_request_line,
+            field_line=options.limit_request_field_size,
+            field_count=options.limit_request_fields,
+            head=options.limit_request_head,
+            body=options.limit_request_body or None,
+            body_memory=options.limit_body_memory,
+            head_timeout=options.timeout_head or None,
+            body_timeout=options.timeout_body or None,
+            keep_alive_timeout=options.timeout_keep_alive or None,
+            requests_per_connection=options.limit_requests_per_connection or None,
+            threads=options.threads,
+            access_log=log,
+            trust=Trust(options.forwarded_allow_ips, options.forwarded_headers),
+            proxy_protocol=options.proxy_protocol,
+            root_path=options.root_path,
+        )
+    except (ValueError, TypeError) as error:
+        raise UsageError(error) from None
+
+
+def mounts(options: Options) -> dict[str, Any]:
+    """Return the argument `mounts` for what --static says; nothing when it says nothing."""
+    if options.static is None:
+        return {}
+    if not os.path.isdir(options.static):
+        raise UsageError(f"--static: {options.static} is no directory")
+    from pyuring.static import StaticFiles  # type: ignore[import-not-found,unused-ignore]
+
+    return {"mounts": {options.static_path or "/": StaticFiles(options.static)}}
 
 
 def _supervise(options: Options) -> int:
