@@ -165,12 +165,10 @@ def _fold_host_and_port(
 
 def _help(option: Option) -> str:
     """Return the help text, with the default where there is one to tell."""
-    default = option.default
-    if default in (None, (), "", 0, False) or "default" in option.help:
-        return option.help.replace("%", "%%")
-    shown = ", ".join(default) if isinstance(default, tuple) else f"{default:g}" \
-        if isinstance(default, float) else str(default)  # fmt: skip
-    return f"{option.help} (default {shown})".replace("%", "%%")
+    text = option.help
+    if option.default not in (None, (), "", 0, False) and "default" not in text:
+        text = f"{text} (default {option.default_text})"
+    return text.replace("%", "%%")
 
 
 def _toml(value: Any) -> str:

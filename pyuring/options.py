@@ -48,6 +48,22 @@ class Option:
         """The name of its environment variable."""
         return f"PYURING_{self.name.upper()}"
 
+    @property
+    def default_text(self) -> str:
+        """The default as people write it: 64K, yes; nothing where there is none."""
+        if self.default is None or self.default in ((), ""):
+            return ""
+        if isinstance(self.default, tuple):
+            return ", ".join(self.default)
+        if isinstance(self.default, bool):
+            return "yes" if self.default else "no"
+        if self.kind.metavar != "BYTES" or self.default % KIB:
+            return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
+        for unit, letter in ((MIB, "M"), (KIB, "K")):
+            if self.default >= unit and self.default % unit == 0:
+                return f"{self.default // unit}{letter}"
+        return str(self.default)
+
 
 def _option(group: str, default: Any, kind_of: Kind, help_text: str) -> Any:
     metadata = {"group": group, "kind": kind_of, "help": help_text}

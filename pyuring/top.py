@@ -119,7 +119,7 @@ def watch(address: str, interval: float = 1.0) -> int:
             "top needs the package rich: pip install 'pyuring-engine[top]'; --once does without"
         ) from None
     before = look(address)
-    lost = ""
+    found: list[Row] = []
     try:
         with Live(_table(address, [], "…"), auto_refresh=False, screen=True) as live:
             while True:
@@ -127,10 +127,10 @@ def watch(address: str, interval: float = 1.0) -> int:
                 try:
                     after = look(address)
                 except UsageError as error:  # it restarts, perhaps: the last frame stays
-                    lost = str(error)
-                    live.update(_table(address, [], lost), refresh=True)
+                    live.update(_table(address, found, str(error)), refresh=True)
                     continue
-                live.update(_table(address, rows(before, after), ""), refresh=True)
+                found = rows(before, after)
+                live.update(_table(address, found, ""), refresh=True)
                 before = after
     except KeyboardInterrupt:
         return 0
