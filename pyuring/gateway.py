@@ -189,21 +189,20 @@ class Gateway:
             request._reply(status, fields, body)
             return self._over(request)
         sender: BlockSender | FileSender
-        try:
-            length = body.length if isinstance(body, FileBody) else None
-            request._begin(status, fields, length)
-        except BaseException:
-            if isinstance(body, Blocks):
-                body.close()
-            raise
-        if _is_bodiless(request, status):
-            if isinstance(body, Blocks):
-                body.close()
-            return self._sent(request, None)
         if isinstance(body, FileBody):
+            request._begin(status, fields, body.length)
             sender = FileSender(request, body, self._high, self._sent)
         else:
+            try:
+                if not _is_bodiless(request, status):
+                    body.peek()
+                request._begin(status, fields, None)
+            except BaseException:
+                body.close()
+                raise
             sender = BlockSender(request, body, self._high, self._sent)
+        if _is_bodiless(request, status):
+            return sender.skip()
         request._exchange().sender = sender
         sender.go()
 
@@ -257,10 +256,13 @@ class Gateway:
         """Send a body block by block from this thread."""
         status, fields, blocks = whole
         assert isinstance(blocks, Blocks)
+        bodiless = _is_bodiless(request, status)
         try:
+            if not bodiless:
+                blocks.peek()
             writer = self.writer(request)
             writer.begin(status, fields, None)
-            if not _is_bodiless(request, status):
+            if not bodiless:
                 for block in blocks:
                     writer.send(block)
         finally:

@@ -151,6 +151,8 @@ class Response:
         `max_age` is in seconds, `expires` a datetime or a Unix time. The value is quoted as
         http.cookies does it.
         """
+        if any(c < " " or c == "\x7f" for c in value):
+            raise ValueError(f"cookie {name!r}: a value cannot have control characters")
         cookie: SimpleCookie = SimpleCookie()
         try:
             cookie[name] = value

@@ -33,12 +33,13 @@ Done = Callable[["Request", "BaseException | None"], object]
 class Blocks:
     """What an application gave as a body: its blocks that are not empty, and its close()."""
 
-    __slots__ = ("_close", "_next", "_report")
+    __slots__ = ("_close", "_first", "_next", "_report")
 
     def __init__(self, body: Any, report: Callable[[BaseException], object]) -> None:
         """Take an iterable or a file; TypeError when it is neither."""
         self._close = getattr(body, "close", None)
         self._report = report
+        self._first: bytes | None = None
         try:
             if hasattr(body, "read"):
                 self._next = _reader(body).__next__
@@ -52,12 +53,23 @@ class Blocks:
         return self
 
     def __next__(self) -> bytes:
+        if self._first is not None:
+            block, self._first = self._first, None
+            return block
         while True:
             block = self._next()
             if type(block) is not bytes:
                 block = _as_bytes(block)
             if block:
                 return block
+
+    def peek(self) -> bytes | None:
+        """Return the first block, which the next `next()` gives again; None: there is none.
+
+        Asked for before the head goes out, so that an error in making it is a reply of its own.
+        """
+        self._first = next(self, None)
+        return self._first
 
     def close(self) -> None:
         """Call the body's own close, the first time only; what it raises is reported."""
@@ -114,6 +126,11 @@ class _Sender:
             self._running = False
             if self._request is None:
                 self._close()
+
+    def skip(self) -> None:
+        """Send nothing of it: the reply has no body."""
+        if self._request is not None:
+            self._finish(self._request, None)
 
     def lost(self, cause: BaseException | None) -> None:
         """Take note that the client has gone."""
