@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
@@ -226,3 +226,55 @@ def make_gateway(handler: Any, worker: FakeWorker | None = None, **overrides: An
     """Return a gateway on a fake worker."""
     worker = worker or FakeWorker()
     return Gateway(handler, HttpConfig(**overrides), worker)  # type: ignore[arg-type]
+
+
+class Watched:
+    """An iterable that tells what happens to it."""
+
+    def __init__(self, blocks: Any) -> None:
+        self.blocks = iter(blocks)
+        self.closed = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self.blocks)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def answered(worker: FakeWorker, result: Any, **request: Any) -> Any:
+    """Have `result` sent as native code would."""
+    gateway, fake = make_gateway(None, worker), FakeRequest(worker=worker, **request)
+    try:
+        gateway.reply(fake, result)
+    except Exception as error:
+        gateway.failed(fake, error)
+    while fake.congested:
+        fake.take(gateway)
+        worker.run()
+    worker.run()
+    return fake
+
+
+def threaded(worker: FakeWorker, handler: Callable[[Any], Any], **options: Any) -> Any:
+    """Have a request handled on a pool's thread."""
+    fake = FakeRequest(worker=worker, **options)
+    gateway = make_gateway(handler, worker, threads=1)
+    gateway.start(fake)
+
+    def over() -> bool:
+        if fake.congested:
+            fake.take(gateway)
+        return fake.stage == "ended" and not worker.calls
+
+    worker.run(over)
+    assert gateway.close(10)
+    worker.run()
+    return fake
+
+
+def raises(error: BaseException) -> Any:
+    raise error
