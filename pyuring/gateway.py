@@ -132,6 +132,13 @@ class Gateway:
         if sender is not None:
             sender.lost(exc)
 
+    def proxied(self, data: bytes) -> tuple[int, tuple[str, int] | None] | None:
+        """Read a PROXY header: its length and the client, None while it is not complete."""
+        from pyuring.proxy_protocol import parse
+
+        found = parse(data)
+        return None if found is None else (found[0], found[1])
+
     def finished(self, request: Request, status: int, sent: int, started_ns: int) -> None:
         """Write the access log."""
         if self._access_log is not None:

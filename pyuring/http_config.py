@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pyuring.config import KIB, MIB, check_seconds, nanoseconds
+from pyuring.proxy import Trust
 
 if TYPE_CHECKING:
     from pyuring.request import Request
@@ -22,6 +23,7 @@ __all__ = ["AccessLog", "HttpConfig"]
 AccessLog = Callable[["Request", int, int, float], object]
 
 NO_LIMIT = 2**64 - 1
+NOBODY = Trust(())
 _MOST_FIELDS = 256  # native code keeps so many in a table of fixed size
 _MOST_BYTES = 1 << 40
 
@@ -94,9 +96,10 @@ class HttpConfig:
     timed: bool = False
     """Take each exchange's time, for the histogram in the metrics: one more look at the clock."""
 
-    trust: tuple[str, ...] = ()
-    """Addresses and networks of proxies whose Forwarded, X-Forwarded-For and X-Forwarded-Proto
-    fields are believed; "*" believes everybody, "unix" whoever comes over a Unix socket."""
+    trust: Trust = NOBODY
+    """The proxies whose X-Forwarded-For and X-Forwarded-Proto fields are believed: a Trust, or a
+    tuple of addresses and networks; "*" believes everybody, "unix" whoever comes over a Unix
+    socket. Nobody unless asked: a client could write such fields itself."""
 
     proxy_protocol: bool = False
     """Each connection begins with the PROXY protocol's head, which names the client."""
@@ -130,8 +133,11 @@ class HttpConfig:
         trust: Any = self.trust
         if not isinstance(trust, tuple) or not all(isinstance(each, str) for each in trust):
             raise TypeError(f"trust: must be a tuple of addresses, not {self.trust!r}")
-        for each in self.trust:
-            check_network(each)
+        if not isinstance(trust, Trust):
+            try:
+                object.__setattr__(self, "trust", Trust(trust))
+            except ValueError as error:
+                raise ValueError(f"trust: {error}") from None
         if type(self.root_path) is not str:
             raise TypeError(f"root_path: must be a string, not {self.root_path!r}")
         if self.root_path and (self.root_path[0] != "/" or self.root_path[-1] == "/"):
@@ -152,18 +158,6 @@ class HttpConfig:
         settings["timed"] = int(self.timed)
         settings["proxy_protocol"] = int(self.proxy_protocol)
         return settings
-
-
-def check_network(text: str) -> None:
-    """Raise ValueError unless `text` is "*", "unix", an address or a network."""
-    if text in ("*", "unix"):
-        return
-    import ipaddress
-
-    try:
-        ipaddress.ip_network(text)
-    except ValueError as error:
-        raise ValueError(f"trust: {error}") from None
 
 
 def _integer(name: str, value: Any, least: int, most: int) -> None:

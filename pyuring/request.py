@@ -16,6 +16,7 @@ from pyuring.body_stream import BodyStream
 from pyuring.errors import HttpError
 from pyuring.headers import Headers
 from pyuring.http_config import HttpConfig
+from pyuring.proxy import Client
 
 __all__ = ["Query", "Request"]
 
@@ -159,20 +160,19 @@ class Request(RequestCore):
     @property
     def client(self) -> str | None:
         """The client's address: the peer's, or what a trusted proxy says (HttpConfig.trust)."""
-        from pyuring.forwarded import client_of
-
-        return client_of(self, self._config.trust)
+        return self._client().host
 
     @property
     def scheme(self) -> str:
         """The scheme the client used: "http" or "https", as configured or as a proxy says."""
-        from pyuring.forwarded import scheme_of
-
-        return scheme_of(self, self._config.trust) or self._config.scheme
+        return self._client().scheme or self._config.scheme
 
     @property
     def host(self) -> str:
         """The authority the client asked for, with its port if it sent one; "" if none."""
+        said = self._client().authority
+        if said is not None:
+            return said
         target = self.target
         if not target.startswith("/") and "://" in target:  # absolute form: RFC 9112 §3.2.2
             return target.split("://", 1)[1].split("/", 1)[0].split("?", 1)[0]
@@ -261,6 +261,14 @@ class Request(RequestCore):
             exchange.body = whole
             exchange.stream = io.BytesIO()
         return exchange.body
+
+    def _client(self) -> Client:
+        """Return what a trusted proxy says about the client, else who the peer is."""
+        host, port = self._peer() or (None, 0)
+        trust = self._config.trust
+        if not trust:
+            return Client(host, port)
+        return trust.resolve(host, self.header_list(), port)
 
     def _exchange(self) -> Exchange:
         """Return the exchange's state, made if need be."""

@@ -6,9 +6,17 @@ It owns no server. It reads a reply strictly, by its own framing, and keeps what
 from __future__ import annotations
 
 import dataclasses
+import os
+import pathlib
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from peers import connect
+
+from pyuring import Engine, Http, Request
+from pyuring.testing import serve
 
 HOST = b"Host: test\r\n"
 
@@ -117,3 +125,39 @@ class Client:
         if not piece:
             raise EOFError(f"the connection ended; so far: {self.rest!r}")
         self.rest += piece
+
+
+@contextmanager
+def served(handler: Callable[[Request], Any], **options: Any) -> Iterator[Engine]:
+    """Serve a handler over HTTP; options of EngineConfig begin with "engine_"."""
+    ours = {name[7:]: options.pop(name) for name in list(options) if name.startswith("engine_")}
+    with serve(Http(handler, **options), **ours) as engine:
+        yield engine
+
+
+def hello(request: Request) -> str:
+    return "Hello, world!"
+
+
+def echo(request: Request) -> bytes:
+    return request.body
+
+
+def mixed(request: Request) -> Any:
+    """Answer in every manner there is: at once, in parts, from a file, large."""
+    kind, number = request.path[1:].split("/")
+    body = b"%s-" % number.encode() * 5000
+    if kind == "text":
+        return number
+    if kind == "parts":
+        return (body[at : at + 777] for at in range(0, len(body), 777))
+    if kind == "file":
+        place = pathlib.Path(os.environ["PYURING_TEST_FILES"], number)
+        place.write_bytes(body)
+        return open(place, "rb")
+    return body
+
+
+def resident() -> int:
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE")

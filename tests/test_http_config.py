@@ -73,6 +73,7 @@ def test_native_code_gets_numbers() -> None:
         "keep_alive_timeout_ns": 75_000_000_000,
         "inline": 1,
         "log": 0,
+        "timed": 0,
         "proxy_protocol": 0,
     }
 

@@ -28,7 +28,7 @@ PYTHON_LAYERS: Layers = (
     ("gateway",),
     ("static", "pool", "sending"),
     ("request", "response", "files", "conditions"),
-    ("body_stream", "headers", "http_config", "forwarded"),
+    ("body_stream", "headers", "http_config"),
     ("startup", "running", "gate"),
     ("worker",),
     ("accepting", "connector"),

@@ -1,0 +1,162 @@
+"""Bodies of requests on a real engine: whole, in parts, unread, cut off."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import threading
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+from http_client import Client, echo, resident, served
+from peers import PATIENCE, reset, until
+
+from pyuring import ClientDisconnectedError, Request
+
+MIB = 1 << 20
+
+
+def chunked(data: bytes, size: int) -> bytes:
+    parts = [data[at : at + size] for at in range(0, len(data), size)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+@pytest.mark.parametrize("length", [0, 1, 1000, 65536, 65537, 300_000, 3 * MIB])
+def test_bodies_come_whole_in_either_framing(length: int, threads: int, rng: random.Random) -> None:
+    data = rng.randbytes(length)
+    with served(echo, threads=threads) as engine, Client(engine.address) as client:
+        assert client.post("/", data).body == data
+        head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        sender = threading.Thread(target=client.send, args=(head + chunked(data, 4099),))
+        sender.start()
+        assert client.reply().body == data
+        sender.join()
+        assert client.post("/", data).body == data
+
+
+def test_a_request_in_single_bytes_is_the_same_request() -> None:
+    with served(echo) as engine, Client(engine.address) as client:
+        body = b"4\r\nabcd\r\n3;x=y\r\nefg\r\n0\r\nA: b\r\n\r\n"
+        text = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+        for byte in text:
+            client.send(bytes([byte]))
+        assert client.reply().body == b"abcdefg"
+
+
+def test_an_upload_is_read_in_constant_memory() -> None:
+    def count(request: Request) -> str:
+        digest, total = hashlib.sha256(), 0
+        while block := request.stream.read(MIB):
+            digest.update(block)
+            total += len(block)
+        return f"{total} {digest.hexdigest()}"
+
+    block = os.urandom(MIB)
+    before = resident()
+    with served(count) as engine, Client(engine.address) as client:
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (256 * MIB))
+        digest = hashlib.sha256()
+        for _ in range(256):
+            client.send(block)
+            digest.update(block)
+        assert client.reply().body.decode() == f"{256 * MIB} {digest.hexdigest()}"
+        assert resident() - before < 64 * MIB
+
+
+def test_a_slow_reader_of_an_upload_holds_the_client_back() -> None:
+    go, begun = threading.Event(), threading.Event()
+
+    def lazy(request: Request) -> str:
+        request.stream.read(1)
+        begun.set()
+        go.wait(PATIENCE)
+        return str(1 + len(request.stream.read()))
+
+    with served(lazy) as engine, Client(engine.address) as client:
+        client.sock.settimeout(0.3)
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (64 * MIB))
+        with pytest.raises(TimeoutError):
+            client.send(bytes(64 * MIB))
+        begun.wait(PATIENCE)
+        taken = engine.metrics().bytes_received
+        assert taken < 16 * MIB  # the buffers' worth, not the body
+        client.sock.close()
+        go.set()
+
+
+def test_the_next_request_is_not_taken_for_the_unread_rest_of_a_body() -> None:
+    with served(lambda request: "no", drain_unread=MIB) as engine:
+        with Client(engine.address) as client:
+            smuggled = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+            body = smuggled + bytes(70_000)
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body))
+            client.send(body)
+            assert client.reply().body == b"no"
+            client.get()
+        with Client(engine.address) as client:  # too much to read for nothing
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (9 * MIB))
+            assert client.reply()["Connection"] == "close"
+        assert engine.metrics().requests == 3
+
+
+def test_100_continue_is_said_once_when_the_body_is_first_read() -> None:
+    def picky(request: Request) -> Any:
+        return request.body if request.path == "/read" else ("403 No", [], b"no")
+
+    ask = b"POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
+    with served(picky) as engine:
+        with Client(engine.address) as client:
+            client.send(ask % b"/read")
+            assert client.head() == (100, [])
+            client.send(b"body")
+            assert client.reply().body == b"body"
+            client.send(ask % b"/read" + b"body")  # it did not wait: none is needed
+            status, _ = client.head()
+            if status == 100:
+                status, _ = client.head()
+            assert status == 200
+            assert client.exactly(4) == b"body"
+        with Client(engine.address) as client:
+            client.send(ask % b"/refuse")
+            reply = client.reply()
+            assert (reply.status, reply["Connection"]) == (403, "close")
+
+
+def test_an_incomplete_request_is_never_handed_over() -> None:
+    seen: list[str] = []
+
+    def handler(request: Request) -> bytes:
+        seen.append(request.path)
+        return request.body
+
+    with served(handler) as engine:
+        for part in (
+            b"GET / HTTP/1.1\r\nHost: a\r\n",
+            b"POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n12",
+        ):
+            with Client(engine.address) as client:
+                client.send(part)
+                client.sock.shutdown(1)
+                answer = client.to_end()
+                assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+    assert seen == []
+
+
+def test_a_reader_is_told_that_the_client_has_gone() -> None:
+    outcome: SimpleQueue[Any] = SimpleQueue()
+
+    def handler(request: Request) -> bytes:
+        try:
+            return request.stream.read()
+        except ClientDisconnectedError as error:
+            outcome.put(error)
+            raise
+
+    with served(handler) as engine, Client(engine.address) as client:
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\nabc")
+        until(lambda: engine.metrics().requests == 1)
+        reset(client.sock)
+        assert isinstance(outcome.get(timeout=PATIENCE), ClientDisconnectedError)
