@@ -23,6 +23,8 @@ PYTHON_LAYERS: Layers = (
     ("serving",),
     ("testing", "supervisor"),
     ("wsgi",),
+    ("wsgi_call",),
+    ("wsgi_errors", "wsgi_file", "wsgi_headers"),
     ("http",),
     ("engine",),
     ("gateway",),
