@@ -1,0 +1,155 @@
+"""WSGI (PEP 3333): `Engine(Wsgi(app), address).listen()` serves Flask, Django and their like.
+
+Owns the environ's part that is the same for every request, and the shortest way from a request
+to a reply of one block. Never reads or writes a connection: native code fills the environ and
+sends the reply, and the gateway moves bodies.
+
+Some facts about threads: a request whose body is in memory is handled on its worker's thread
+(unless `threads` are configured), one whose body is still coming on a pool's, where `read` may
+block. So two threads can be in the application at once however many workers there are, and
+`wsgi.multithread` is always true.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pyuring.gateway import Gateway, Handler
+from pyuring.http import Http, _mounted
+from pyuring.wsgi_call import Blocks, Call
+from pyuring.wsgi_errors import ErrorStream
+from pyuring.wsgi_file import FileWrapper
+
+if TYPE_CHECKING:
+    from pyuring.http_config import HttpConfig
+    from pyuring.listeners import Listener
+    from pyuring.request import Request
+    from pyuring.sending import ThreadWriter
+    from pyuring.worker import Worker
+
+__all__ = ["Wsgi"]
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+Adjust = Callable[[dict[str, Any], "Request"], None]
+
+_CHILD = "PYURING_CHILD_FD"  # the supervisor sets it in the processes that it starts
+
+
+class Wsgi(Http):
+    """A WSGI application: give it to Engine. Configuration and `mounts` are Http's."""
+
+    def __init__(
+        self,
+        app: Application,
+        config: HttpConfig | None = None,
+        *,
+        mounts: Mapping[str, Handler] | None = None,
+        **overrides: Any,
+    ) -> None:
+        super().__init__(lambda request: None, config, mounts=mounts, **overrides)
+        if not callable(app):
+            raise TypeError(f"not a WSGI application: {app!r} cannot be called")
+        self.app = app
+        self._mounts = mounts
+
+    def for_worker(self, worker: Worker) -> Gateway:
+        """Return what native code talks to on one worker; the worker asks, once."""
+        gateway = WsgiGateway(self.app, self.config, worker, self._request_type)
+        if self._mounts:
+            gateway.handler = _mounted(gateway.handler, self._mounts)
+        return gateway
+
+
+class WsgiGateway(Gateway):
+    """Stands for a WSGI application on one worker."""
+
+    def __init__(
+        self,
+        app: Application,
+        config: HttpConfig,
+        worker: Worker,
+        request_type: type[Request],
+    ) -> None:
+        base = base_environ(worker._listeners, config)
+        call = type("Call", (Call,), {"__slots__": (), "gateway": self})
+        handler = make_handler(app, base, call, _believe if config.trust else None)
+        super().__init__(handler, config, worker, request_type)
+
+    def send_rest(self, request: Request, writer: ThreadWriter, blocks: Blocks) -> None:
+        """Send what an application returned after it has used write(), on a pool's thread."""
+        try:
+            for block in blocks:
+                writer.send(block)
+        finally:
+            blocks.close()
+        if not writer.end():
+            self.worker.exception(ValueError("the body is shorter than its Content-Length"), "app")
+        self._home(self._over, request)
+
+
+def make_handler(
+    app: Application, base: dict[str, Any], new_call: type[Call], adjust: Adjust | None = None
+) -> Handler:
+    """Return the function that is called with each request, by native code or on a pool's thread.
+
+    `adjust(environ, request)` may change what native code has put into the environ.
+    """
+    copy = base.copy
+    new_input = io.BytesIO
+
+    def handle(request: Request) -> Any:
+        environ = copy()
+        request._environ(environ)
+        body = request._body
+        environ["wsgi.input"] = request.stream if body is None else new_input(body)
+        if adjust is not None:
+            adjust(environ, request)
+        call = new_call(request)
+        result = app(environ, call.start_response)
+        if type(result) is list and len(result) == 1 and call.written is None:
+            block = result[0]
+            if type(block) is bytes and call.status is not None:
+                return call.status, call.fields, block
+        return call.answer(result)
+
+    return handle
+
+
+def base_environ(listeners: Iterable[Listener], config: HttpConfig) -> dict[str, Any]:
+    """Return what every request of a worker has in its environ."""
+    name, port = _server_of(next(iter(listeners), None))
+    return {
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": config.scheme,
+        "wsgi.errors": ErrorStream(),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": _CHILD in os.environ,
+        "wsgi.run_once": False,
+        "wsgi.file_wrapper": FileWrapper,
+        "wsgi.input_terminated": True,
+        "SERVER_NAME": name,
+        "SERVER_PORT": port,
+        "SERVER_SOFTWARE": "pyuring",
+        "SCRIPT_NAME": config.root_path.encode().decode("latin-1"),
+    }
+
+
+def _server_of(listener: Listener | None) -> tuple[str, str]:
+    """Return SERVER_NAME and SERVER_PORT, which may not be empty, for clients without Host."""
+    if listener is None or listener.family == socket.AF_UNIX:
+        return "localhost", "80"
+    host, port = listener.name[:2]
+    return (socket.gethostname() if host in ("0.0.0.0", "::") else host), str(port)
+
+
+def _believe(environ: dict[str, Any], request: Request) -> None:
+    """Put in what trusted proxies say about the client."""
+    environ["wsgi.url_scheme"] = request.scheme
+    client = request.client
+    if client is not None and client != environ.get("REMOTE_ADDR"):
+        environ["REMOTE_ADDR"] = client
+        environ.pop("REMOTE_PORT", None)  # the proxy's own
