@@ -88,6 +88,7 @@ if TYPE_CHECKING:
         TransportSocket as TransportSocket,
     )
     from pyuring.worker import Worker as Worker, current_worker as current_worker
+    from pyuring.wsgi import Wsgi as Wsgi
 
 # Module -> the names that it gives. Each name stands in the block above too, for type checkers.
 _PUBLIC = {
@@ -134,6 +135,7 @@ _PUBLIC = {
     "timers": ("Handle", "TimerHandle"),
     "transport": ("BaseProtocol", "BufferedProtocol", "Protocol", "Transport", "TransportSocket"),
     "worker": ("Worker", "current_worker"),
+    "wsgi": ("Wsgi",),
     "errors": (
         "BufferGroupError",
         "BufferInUseError",
