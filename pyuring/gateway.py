@@ -59,13 +59,12 @@ class Gateway:
             lambda error: worker.exception(error, "handler"),
         )
 
-    def attach(self) -> Gateway:
+    def attach(self) -> None:
         """Register with the native worker: listeners with this gateway as factory speak HTTP."""
         settings = self.config.native_settings()
         limits = {name: settings.pop(name) for name, *_ in _native.HttpLimits._fields_}
         native = _native.HttpConfig(limits=_native.HttpLimits(**limits), **settings)
         _native.pylib.pyuring_worker_serve_http(self.worker.handle, native, self)
-        return self
 
     def close(self, timeout: float | None = 0.0) -> bool:
         """Let the pool's threads end; return whether they have within `timeout` seconds."""

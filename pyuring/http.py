@@ -65,7 +65,7 @@ class Http:
 
     def for_worker(self, worker: Worker) -> Gateway:
         """Return what native code talks to on one worker; the worker asks, once."""
-        return Gateway(self.handler, self.config, worker, self._request_type).attach()
+        return Gateway(self.handler, self.config, worker, self._request_type)
 
     def native_settings(self) -> dict[str, int]:
         """Return the numbers that native code takes."""

@@ -221,19 +221,16 @@ def _served(options: Options, application: Application, log: AccessLog | None) -
     kind, target = application
     if kind in ("protocol", "ready"):
         return target
-    try:
-        if kind == "wsgi":
-            from pyuring.wsgi import Wsgi as served  # type: ignore[import-not-found,unused-ignore]
-        else:
-            from pyuring.http import Http as served  # type: ignore[import-not-found,unused-ignore]
-    except ModuleNotFoundError as error:
-        raise UsageError(f"{options.app} is a {kind}: this build has no {error.name}") from None
-    return served(target, http_config(options, log), **mounts(options))
+    from pyuring.http import Http
+    from pyuring.wsgi import Wsgi
+
+    served = Wsgi if kind == "wsgi" else Http
+    return served(target, http_config(options, log), mounts=mounts(options))
 
 
 def http_config(options: Options, log: AccessLog | None) -> Any:
     """Return the HttpConfig that the options describe; a 0 that means never becomes None."""
-    from pyuring.http import HttpConfig  # type: ignore[import-not-found,unused-ignore]
+    from pyuring.http import HttpConfig
     from pyuring.proxy import Trust
 
     try:
@@ -250,6 +247,7 @@ def http_config(options: Options, log: AccessLog | None) -> Any:
             requests_per_connection=options.limit_requests_per_connection or None,
             threads=options.threads,
             access_log=log,
+            timed=options.metrics is not None,
             trust=Trust(options.forwarded_allow_ips, options.forwarded_headers),
             proxy_protocol=options.proxy_protocol,
             root_path=options.root_path,
@@ -259,14 +257,14 @@ def http_config(options: Options, log: AccessLog | None) -> Any:
 
 
 def mounts(options: Options) -> dict[str, Any]:
-    """Return the argument `mounts` for what --static says; nothing when it says nothing."""
+    """Return what --static mounts; nothing when it says nothing."""
     if options.static is None:
         return {}
     if not os.path.isdir(options.static):
         raise UsageError(f"--static: {options.static} is no directory")
-    from pyuring.static import StaticFiles  # type: ignore[import-not-found,unused-ignore]
+    from pyuring.static import StaticFiles
 
-    return {"mounts": {options.static_path or "/": StaticFiles(options.static)}}
+    return {options.static_path or "/": StaticFiles(options.static)}
 
 
 def _supervise(options: Options) -> int:

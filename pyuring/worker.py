@@ -295,7 +295,9 @@ class Worker:
         # An application that is more than a factory has something of its own for each worker.
         for_worker = getattr(self._factory, "for_worker", None)
         if for_worker is not None:
-            self._factory = for_worker(self)
+            gateway: Any = for_worker(self)
+            gateway.attach()
+            self._factory = gateway
         for listener in self._listeners:
             result = _native.pylib.pyuring_worker_listen(self._handle, listener.fd, self._factory)
             _native.check(result, f"accept from {listener}")
