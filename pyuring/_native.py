@@ -76,7 +76,7 @@ _COUNTERS = (
     "errors_accept errors_receive errors_send errors_connect errors_handler enobufs cq_overflows "
     "rearms turns completions send_queue_high_water stale_completions unknown_completions "
     "buffers_held refused timeouts ops_in_flight requests requests_active requests_malformed "
-    "responses_2xx responses_3xx responses_4xx responses_5xx"
+    "responses_2xx responses_3xx responses_4xx responses_5xx request_ns"
 )
 
 

@@ -70,6 +70,8 @@ class EngineMetrics:
     responses_4xx: int = 0
     responses_5xx: int = 0
     """Replies by the class of their status, those of refused requests included."""
+    request_ns: int = 0
+    """The times of `request_us` added up, in nanoseconds."""
     request_us: tuple[int, ...] = (0,) * 24
     """Exchanges by the time from their request's head to their reply's last byte queued: entry i
     counts those of less than 2**i microseconds that no earlier entry counts; the last one has no

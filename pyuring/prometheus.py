@@ -17,7 +17,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 Snapshot = Mapping[str, Any]
 
-_HISTOGRAM = "request_seconds"
+_HISTOGRAM = "request_us"
 _HISTOGRAM_SUM = "request_ns"  # all requests' times together, where it is counted
 
 
@@ -67,7 +67,6 @@ _METRICS: Mapping[str, _Metric] = {
     "buffers_held": _gauge("buffers_held", "Receive buffers that are not with the kernel now."),
     "ops_in_flight": _gauge("ops_in_flight", "Operations the kernel holds now."),
     "requests": _counter("http_requests", "Requests received whole enough to be answered."),
-    "responses_1xx": _counter("http_responses", _RESPONSES, ("code", "1xx")),
     "responses_2xx": _counter("http_responses", _RESPONSES, ("code", "2xx")),
     "responses_3xx": _counter("http_responses", _RESPONSES, ("code", "3xx")),
     "responses_4xx": _counter("http_responses", _RESPONSES, ("code", "4xx")),

@@ -200,7 +200,7 @@ def _added(total: Any, value: Any) -> Any:
 
 
 def _row(name: str, change: Mapping[str, Any], seconds: float) -> Row:
-    counts = change.get("request_seconds") or []
+    counts = change.get("request_us") or []
     return Row(
         name,
         change.get("requests", 0) / seconds,

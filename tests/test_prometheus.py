@@ -25,7 +25,7 @@ HTTP = {
     "responses_5xx": 3,
     "requests_malformed": 1,
     "requests_active": 2,
-    "request_seconds": (0, 4, 5, 1),
+    "request_us": (0, 4, 5, 1),
     "request_ns": 2500,
     "cpu_seconds": 1.5,
     "novelty": 4,
@@ -57,7 +57,7 @@ def test_every_number_of_every_worker_is_there_with_its_labels() -> None:
     assert found["pyuring_connections_accepted_total", other] == 2
     errors = (("kind", "send"), *LABELS)
     assert found["pyuring_errors_total", errors] == 5
-    plain = [f for f in dataclasses.fields(EngineMetrics) if f.name != "request_seconds"]
+    plain = [f for f in dataclasses.fields(EngineMetrics) if f.name != "request_us"]
     assert len(found) >= 2 * len(plain) - 2
 
 

@@ -20,13 +20,13 @@ def worker(name: str, process: str = "1", **counters: Any) -> dict[str, Any]:
     return {"process": process, "worker": name, **counters}
 
 
-BEFORE = Look(100.0, [worker("0", requests=10, active=3, bytes_sent=0, request_seconds=[5, 5])])
+BEFORE = Look(100.0, [worker("0", requests=10, active=3, bytes_sent=0, request_us=[5, 5])])
 AFTER = Look(
     102.0,
     [
         worker("0", requests=30, active=4, bytes_sent=4096, errors_send=6, cpu_seconds=1.0,
-               request_seconds=[5, 25]),
-        worker("1", requests=2, active=1, bytes_sent=0, request_seconds=[0, 2]),
+               request_us=[5, 25]),
+        worker("1", requests=2, active=1, bytes_sent=0, request_us=[0, 2]),
     ],
 )  # fmt: skip
 
@@ -49,7 +49,7 @@ def test_quantiles_are_those_of_the_interval() -> None:
 
 
 def test_a_server_that_began_anew_counts_from_nothing() -> None:
-    after = Look(101.0, [worker("0", requests=4, active=0, request_seconds=[1, 0])])
+    after = Look(101.0, [worker("0", requests=4, active=0, request_us=[1, 0])])
     first, total = rows(BEFORE, after)
     assert first.requests == total.requests == 0
     other = Look(101.0, [worker("0", process="2", requests=4)])
@@ -101,7 +101,7 @@ class Canned:
 
     def __call__(self) -> list[dict[str, Any]]:
         self.looks += 1
-        return [worker("0", requests=100 * self.looks, active=2, request_seconds=[0, self.looks])]
+        return [worker("0", requests=100 * self.looks, active=2, request_us=[0, self.looks])]
 
 
 def test_once_prints_a_frame_of_a_server() -> None:

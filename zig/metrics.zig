@@ -37,6 +37,8 @@ pub const Metrics = extern struct {
     responses_3xx: u64 = 0,
     responses_4xx: u64 = 0,
     responses_5xx: u64 = 0,
+    /// The time all exchanges took together, where it is taken.
+    request_ns: u64 = 0,
     /// Exchanges by the time they took: entry i counts those under 2^i microseconds that no
     /// earlier one does; the last one takes the rest.
     request_us: [buckets]u64 = @splat(0),
@@ -44,6 +46,7 @@ pub const Metrics = extern struct {
     pub const buckets = 24;
 
     pub fn took(self: *Metrics, ns: u64) void {
+        self.request_ns += ns;
         const us = ns / std.time.ns_per_us;
         self.request_us[@min(buckets - 1, 64 - @clz(us))] += 1;
     }
