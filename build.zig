@@ -75,7 +75,12 @@ fn add_bench(b: *std.Build, target: std.Build.ResolvedTarget) void {
         .target = target,
         .optimize = .ReleaseSafe,
     });
-    inline for (.{ "floor", "load", "epoll_echo" }) |name| {
+    const http1 = b.createModule(.{
+        .root_source_file = b.path("zig/http1.zig"),
+        .target = target,
+        .optimize = .ReleaseSafe,
+    });
+    inline for (.{ "floor", "load", "epoll_echo", "parse" }) |name| {
         const path = "bench/" ++ name ++ ".zig";
         const program = b.addExecutable(.{
             .name = name,
@@ -83,7 +88,10 @@ fn add_bench(b: *std.Build, target: std.Build.ResolvedTarget) void {
                 .root_source_file = b.path(path),
                 .target = target,
                 .optimize = .ReleaseFast,
-                .imports = &.{.{ .name = "pyuring", .module = engine }},
+                .imports = &.{
+                    .{ .name = "pyuring", .module = engine },
+                    .{ .name = "http1", .module = http1 },
+                },
             }),
         });
         step.dependOn(&b.addInstallArtifact(program, .{}).step);

@@ -3,6 +3,7 @@
 //! decides is the first byte at which a prefix of the request is known to be bad.
 
 const std = @import("std");
+const builtin = @import("builtin");
 const body = @import("http1_body.zig");
 const fields = @import("http1_fields.zig");
 const scan = @import("http1_scan.zig");
@@ -83,12 +84,8 @@ pub const HeadParser = struct {
             if (self.skip_empty_lines(window)) |result| return result;
         }
         if (self.phase == .request_line) {
-            const line = self.next_line(.request_line, window, limits.request_line);
-            const end = switch (line) {
-                .more => return .more,
-                .failed => |reason| return self.fail(reason),
-                .ends => |end| end,
-            };
+            const end = self.line_end(.request_line, window, limits.request_line) orelse
+                return self.unended(.request_line, window, limits.request_line);
             if (target.parse(&self.head, window, self.line_start, end)) |reason| return self.fail(reason);
             self.begin_line(end + 2);
             self.phase = .fields;
@@ -99,11 +96,8 @@ pub const HeadParser = struct {
     fn advance_fields(self: *HeadParser, window: []const u8, limits: *const Limits) Result {
         const count_max = @min(limits.field_count, fields_max);
         while (true) {
-            const end = switch (self.next_line(.field_line, window, limits.field_line)) {
-                .more => return .more,
-                .failed => |reason| return self.fail(reason),
-                .ends => |end| end,
-            };
+            const end = self.line_end(.field_line, window, limits.field_line) orelse
+                return self.unended(.field_line, window, limits.field_line);
             if (end == self.line_start) {
                 if (fields.finish(&self.head, &self.facts)) |reason| return self.fail(reason);
                 self.phase = .over;
@@ -116,34 +110,31 @@ pub const HeadParser = struct {
         }
     }
 
-    const Line = union(enum) {
-        more,
-        /// Where its CRLF is.
-        ends: u32,
-        failed: Reason,
-    };
-
-    /// Look for the end of the line under way.
-    inline fn next_line(
+    /// Where the CRLF of the line under way is; null: `unended` says what there is instead.
+    inline fn line_end(
         self: *HeadParser,
         comptime class: scan.Class,
         window: []const u8,
         len_max: u32,
-    ) Line {
+    ) ?u32 {
         const stop: u32 = @intCast(scan.find(class, window, self.scanned));
-        if (stop - self.line_start > len_max) return .{ .failed = switch (class) {
-            .request_line => .request_line_too_long,
-            .field_line => .field_line_too_long,
-        } };
         self.scanned = stop;
-        if (stop == window.len) return .more;
-        if (window[stop] != '\r') return .{ .failed = fault_of(window[stop]) };
-        if (stop + 1 == window.len) return .more;
-        if (window[stop + 1] != '\n') return .{ .failed = .bare_cr };
-        return .{ .ends = stop };
+        if (stop - self.line_start > len_max or window.len - stop < 2) return null;
+        const crlf = comptime std.mem.readInt(u16, "\r\n", builtin.cpu.arch.endian());
+        return if (@as(u16, @bitCast(window[stop..][0..2].*)) == crlf) stop else null;
     }
 
-    fn begin_line(self: *HeadParser, at: u32) void {
+    fn unended(self: *HeadParser, class: scan.Class, window: []const u8, len_max: u32) Result {
+        const stop = self.scanned;
+        if (stop - self.line_start > len_max) {
+            return self.fail(if (class == .request_line) .request_line_too_long else .field_line_too_long);
+        }
+        if (stop == window.len) return .more;
+        if (window[stop] != '\r') return self.fail(fault_of(window[stop]));
+        return if (stop + 1 == window.len) .more else self.fail(.bare_cr);
+    }
+
+    inline fn begin_line(self: *HeadParser, at: u32) void {
         self.line_start = at;
         self.scanned = at;
     }

@@ -26,7 +26,7 @@ pub const Facts = struct {
 /// Parse the field line `bytes[start..end]`, CRLF excluded (RFC 9112 §5). Null: it is good.
 pub inline fn add(head: *Head, facts: *Facts, bytes: []const u8, start: usize, end: usize) ?Reason {
     const line = bytes[start..end];
-    const colon = name_len(line);
+    const colon = scan.name_len(line);
     if (colon == 0 or colon == line.len or line[colon] != ':') {
         return name_fault(line, colon, head.field_count == 0);
     }
@@ -56,13 +56,6 @@ pub inline fn add(head: *Head, facts: *Facts, bytes: []const u8, start: usize, e
         else => {},
     }
     return null;
-}
-
-inline fn name_len(line: []const u8) usize {
-    @setRuntimeSafety(false); // one table look-up a byte; the index is compared with the length
-    var at: usize = 0;
-    while (at < line.len and scan.token[line[at]]) at += 1;
-    return at;
 }
 
 /// What is wrong with a line whose first `good` bytes may stand in a name.

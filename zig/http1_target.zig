@@ -62,7 +62,7 @@ fn parse_target(head: *Head, bytes: []const u8) ?Reason {
         head.target_form = .origin;
         return split(head, bytes, start, start + target.len);
     }
-    for (target) |byte| if (!scan.target[byte]) return .target_byte;
+    if (scan.find(.query, target, 0) != target.len) return .target_byte;
     if (target.len == 1 and target[0] == '*') {
         if (!std.mem.eql(u8, method, "OPTIONS")) return .target_form;
         head.target_form = .asterisk;
@@ -92,21 +92,17 @@ fn parse_absolute(head: *Head, bytes: []const u8) ?Reason {
     return reason;
 }
 
-/// Part `bytes[start..end]` into path and query, looking at every byte.
+/// Part `bytes[start..end]` into path and query. What is not visible ASCII was refused before; a space
+/// would be a second one, and a fragment is never sent (RFC 9112 §3, §3.2).
 fn split(head: *Head, bytes: []const u8, start: usize, end: usize) ?Reason {
-    @setRuntimeSafety(false); // the longest loop over single bytes; its bounds are asserted
-    std.debug.assert(start <= end and end <= bytes.len);
-    var at = start;
-    while (at < end and bytes[at] != '?') : (at += 1) {
-        if (!scan.target[bytes[at]]) return .target_byte;
-    }
-    head.path = .between(start, at);
-    const query = @min(at + 1, end);
-    while (at < end) : (at += 1) {
-        if (!scan.target[bytes[at]]) return .target_byte;
-    }
-    head.query = .between(query, end);
-    return null;
+    const target = bytes[0..end];
+    const mark = scan.find(.path, target, start);
+    head.path = .between(start, mark);
+    head.query = .between(mark, mark);
+    if (mark == end) return null;
+    if (target[mark] != '?') return .target_byte;
+    head.query = .between(mark + 1, end);
+    return if (scan.find(.query, target, mark + 1) == end) null else .target_byte;
 }
 
 /// uri-host [":" port] (RFC 9112 §3.2, RFC 3986 §3.2.2): no userinfo, no path, no list, not empty.
