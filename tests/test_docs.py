@@ -1,22 +1,27 @@
-"""What docs/engine.md lists is what the code has: every limit with its default, every metric."""
+"""What the guides list is what the code has: every limit with its default, every metric."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
-from pyuring import EngineConfig, EngineMetrics
+import pytest
 
-ENGINE = (Path(__file__).parent.parent / "docs/engine.md").read_text("utf-8")
+from pyuring import EngineConfig, EngineMetrics, HttpConfig
+
+DOCS = Path(__file__).parent.parent / "docs"
+ENGINE = (DOCS / "engine.md").read_text("utf-8")
+HTTP = (DOCS / "http.md").read_text("utf-8")
 
 
-def test_every_limit_is_told_with_its_default() -> None:
-    table = ENGINE.split("## Limits")[1].split("## ")[0]
+@pytest.mark.parametrize(("guide", "config"), [(ENGINE, EngineConfig), (HTTP, HttpConfig)])
+def test_every_limit_is_told_with_its_default(guide: str, config: Any) -> None:
+    table = guide.split("## Limits")[1].split("## ")[0]
     told = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", table, re.M))
-    fields = dataclasses.fields(EngineConfig)
-    wanted = {f.name: f'"{f.default}"' if f.name == "tier" else str(f.default) for f in fields}
-    assert told == wanted
+    fields = {field.name: field.default for field in dataclasses.fields(config)}
+    assert told == {k: f'"{v}"' if isinstance(v, str) else str(v) for k, v in fields.items()}
 
 
 def test_every_metric_is_told() -> None:
