@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import threading
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,40 @@ def test_copy_file_copies_every_byte(tmp_path: Path, size: int) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert target.read_bytes() == source.read_bytes()
+
+
+def ask(address: str, target: str, body: bytes | None = None) -> tuple[int, bytes]:
+    connection = HTTPConnection(address, timeout=20)
+    try:
+        connection.request("GET" if body is None else "POST", target, body)
+        reply = connection.getresponse()
+        return reply.status, reply.read()
+    finally:
+        connection.close()
+
+
+def test_hello_greets_by_name() -> None:
+    with Served("examples.hello:app", *FREE) as served:
+        assert ask(served.address, "/") == (200, b"Hello, world!\n")
+        assert ask(served.address, "/?name=J%C3%BCrg") == (200, "Hello, Jürg!\n".encode())
+
+
+def test_hello_flask_says_hello() -> None:
+    pytest.importorskip("flask")
+    with Served("examples.hello_flask:app", *FREE) as served:
+        assert ask(served.address, "/") == (200, b"Hello, world!\n")
+        assert ask(served.address, "/nothing")[0] == 404
+
+
+def test_static_site_serves_a_directory_and_counts_uploads(tmp_path: Path) -> None:
+    text = os.urandom(3 * MIB)
+    (tmp_path / "index.html").write_text("<p>Hello")
+    (tmp_path / "big").write_bytes(text)
+    env = {**os.environ, "SITE": str(tmp_path)}
+    with Served("examples.static_site:app", *FREE, env=env) as served:
+        assert ask(served.address, "/") == (200, b"<p>Hello")
+        assert ask(served.address, "/big") == (200, text)
+        assert ask(served.address, "/nothing")[0] == 404
+        status, reply = ask(served.address, "/count", text)
+        assert (status, json.loads(reply)) == (200, {"bytes": len(text)})
+        assert ask(served.address, "/count", b"abc") == (200, b'{"bytes":3}')
