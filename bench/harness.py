@@ -132,19 +132,44 @@ def native(name: str) -> str:
     return str(program)
 
 
-def peers_python(base: str = sys.executable) -> str:
-    """Return the interpreter of an environment of `base` with bench/requirements.txt installed."""
-    wanted = (BENCH / "requirements.txt").read_text()
+def peers_python(base: str = sys.executable, requirements: str = "requirements.txt") -> str:
+    """Return the interpreter of an environment of `base` with those requirements installed."""
+    wanted = (BENCH / requirements).read_text()
+    python, ready = _environment(base, wanted)
+    if not ready.exists():
+        pip = [python, "-m", "pip", "install", "-q", "--only-binary", ":all:"]
+        run([*pip, "-r", str(BENCH / requirements)])
+        ready.touch()
+    return python
+
+
+def peers_one_by_one(base: str, requirements: str) -> str:
+    """Like `peers_python`, but what cannot be installed is told and left out.
+
+    Packages without a wheel are compiled: their compiler or headers may be missing here.
+    """
+    wanted = (BENCH / requirements).read_text()
+    python, ready = _environment(base, wanted)
+    if not ready.exists():
+        for line in wanted.splitlines():
+            if not line or line.startswith("#"):
+                continue
+            try:
+                run([python, "-m", "pip", "install", "-q", line])
+            except BenchError as error:
+                print(f"cannot be installed: {error}", file=sys.stderr)
+        ready.touch()
+    return python
+
+
+def _environment(base: str, wanted: str) -> tuple[str, Path]:
+    """An environment of `base` for what is wanted: its interpreter, and the mark of a full one."""
     key = hashlib.sha256(f"{os.path.realpath(base)}\n{wanted}".encode()).hexdigest()[:12]
     home = CACHE / f"env-{key}"
-    python = home / "bin" / "python"
     if not (home / "ready").exists():
         CACHE.mkdir(exist_ok=True)
         run([base, "-m", "venv", "--clear", str(home)])
-        pip = [str(python), "-m", "pip", "install", "-q", "--only-binary", ":all:"]
-        run([*pip, "-r", str(BENCH / "requirements.txt")])
-        (home / "ready").touch()
-    return str(python)
+    return str(home / "bin" / "python"), home / "ready"
 
 
 def run(command: Sequence[str]) -> None:
@@ -181,8 +206,8 @@ def take_priority(nice: int) -> None:
 
 
 @contextlib.contextmanager
-def serving(server: Server, nice: int = 0, timeout: float = 20.0) -> Iterator[Running]:
-    """Run the server on its core for the length of the block; kill it afterwards."""
+def launched(server: Server, nice: int = 0) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Run the server on its core for the length of the block; its output is in that descriptor."""
     environment = {**os.environ, **server.env}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
@@ -195,14 +220,21 @@ def serving(server: Server, nice: int = 0, timeout: float = 20.0) -> Iterator[Ru
             preexec_fn=pinned(SERVER_CORE, nice),
         )
         try:
-            line = _ready_line(server, process, log.fileno(), timeout)
-            match = re.search(r"listening on \S*:(\d+)", line)
-            if match is None:
-                raise BenchError(f"{server.name}: no port in {line!r}")
-            yield Running(server, process, int(match[1]), line)
+            yield process, log.fileno()
         finally:
-            process.send_signal(signal.SIGKILL)
+            _signal_all(process.pid, signal.SIGKILL)
             process.wait()
+
+
+@contextlib.contextmanager
+def serving(server: Server, nice: int = 0, timeout: float = 20.0) -> Iterator[Running]:
+    """Run a server that says where it listens; kill it afterwards."""
+    with launched(server, nice) as (process, log):
+        line = _ready_line(server, process, log, timeout)
+        match = re.search(r"listening on \S*:(\d+)", line)
+        if match is None:
+            raise BenchError(f"{server.name}: no port in {line!r}")
+        yield Running(server, process, int(match[1]), line)
 
 
 def _ready_line(server: Server, process: subprocess.Popen[bytes], log: int, timeout: float) -> str:
@@ -261,6 +293,42 @@ def native_load() -> str:
 def cpu_ns(pid: int) -> int:
     """The CPU time of a process with all its threads, ended ones included, in ns."""
     return time.clock_gettime_ns((~pid << 3) | _CPUCLOCK_SCHED)
+
+
+def processes(pid: int) -> list[int]:
+    """The process and all that descend from it, parents first."""
+    found = [pid]
+    for one in found:
+        for task in Path(f"/proc/{one}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += map(int, task.read_text().split())
+    return found
+
+
+def tree_cpu_ns(pid: int) -> int:
+    """The CPU time of a server with its worker processes, in ns."""
+    return sum(cpu_ns(one) for one in processes(pid))
+
+
+@contextlib.contextmanager
+def awake(pid: int) -> Iterator[None]:
+    """Let a server that `put_to_sleep` has stopped run for the length of the block."""
+    _signal_all(pid, signal.SIGCONT)
+    try:
+        yield
+    finally:
+        put_to_sleep(pid)
+
+
+def put_to_sleep(pid: int) -> None:
+    """Stop a server with its worker processes, so that its timers and polling cost nobody."""
+    _signal_all(pid, signal.SIGSTOP)
+
+
+def _signal_all(pid: int, number: signal.Signals) -> None:
+    for one in reversed(processes(pid)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one, number)
 
 
 def resident_bytes(pid: int) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -78,6 +79,44 @@ def test_idle_measures_memory_and_leaves_no_descriptor() -> None:
 def test_startup_finds_that_asyncio_is_not_imported() -> None:
     bars = bench("startup.py", "--rounds", "2")["bars"]
     assert [bar["met"] for bar in bars if "asyncio" in bar["bar"]] == [True]
+
+
+def installed_http_servers() -> str:
+    """The HTTP servers that need no installation from PyPI, and pyuring's where it has HTTP."""
+    names = ["floor", "raw-asyncio"]
+    names += ["nginx"] if shutil.which("nginx") else []
+    code = "import pyuring.http, pyuring.wsgi"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    return ",".join([*names, "pyuring", "pyuring-wsgi"] if done.returncode == 0 else names)
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="the HTTP load generator wrk is missing")
+def test_http1_measures_every_server_and_checks_what_they_reply() -> None:
+    servers = installed_http_servers()
+    scenarios = ("hello-64", "pipeline-16", "reply-64K")
+    arguments = ("--servers", servers, "--scenarios", ",".join(scenarios), "--rounds", "1")
+    results = bench("http1.py", "--quick", *arguments)
+    assert not results["failed"]
+    for name in scenarios[:2]:
+        assert set(results["samples"][name]) == set(servers.split(","))
+    for found in results["samples"].values():
+        for (sample,) in found.values():
+            assert sample["requests"] > 0
+            assert sample["server_cpu_ns"] > 0
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="the HTTP load generator wrk is missing")
+def test_http1_gives_no_figure_for_a_wrong_reply() -> None:
+    code = (
+        "import sys, harness, http_load\n"
+        "server = harness.Server('liar', (sys.executable, 'bench/peers/liar.py'))\n"
+        "with harness.serving(server) as running:\n"
+        "    print(http_load.check(running, http_load.Scenario('hello', 'hello')))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=BENCH, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith("BadStatusLine"), done.stderr
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 13), reason="peers are compared on CPython 3.13")

@@ -1,0 +1,62 @@
+-- What wrk sends, by the name in BENCH_LOAD, and its results as one line of JSON.
+-- Owns no figures. Only "mix" makes its requests while it runs: Lua's time is the load's own.
+
+local load = os.getenv("BENCH_LOAD") or "hello"
+local size = tonumber(os.getenv("BENCH_SIZE") or "0")
+
+if load == "headers" then
+   wrk.headers["User-Agent"] = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
+   wrk.headers["Accept"] = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+   wrk.headers["Accept-Language"] = "en-US,en;q=0.5"
+   wrk.headers["Accept-Encoding"] = "gzip, deflate, br, zstd"
+   wrk.headers["Connection"] = "keep-alive"
+   wrk.headers["Cookie"] = "session=8f14e45fceea167a5a36dedd4bea2543; theme=dark"
+   wrk.headers["Upgrade-Insecure-Requests"] = "1"
+   wrk.headers["Cache-Control"] = "max-age=0"
+elseif load == "close" then
+   wrk.headers["Connection"] = "close"
+elseif load == "post" then
+   wrk.method = "POST"
+   wrk.headers["Content-Type"] = "application/octet-stream"
+   wrk.body = string.rep("x", size)
+elseif load == "pipeline" then
+   local all
+   function init(args)
+      all = string.rep(wrk.format("GET", "/"), size)
+   end
+   function request()
+      return all
+   end
+elseif load == "mix" then
+   local all, turn = {}, 0
+   function init(args)
+      local fields = {
+         ["Content-Type"] = "application/json",
+         ["User-Agent"] = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+         ["Accept"] = "application/json",
+         ["Accept-Language"] = "en-US,en;q=0.5",
+         ["Accept-Encoding"] = "gzip, deflate, br, zstd",
+         ["Cookie"] = "session=8f14e45fceea167a5a36dedd4bea2543; theme=dark",
+         ["Cache-Control"] = "no-cache",
+         ["Host"] = wrk.headers["Host"],
+      }
+      local text = string.rep("x", 950)
+      local body = '{"name": "a name", "tags": ["one", "two", "three"], "text": "' .. text .. '"}'
+      for number = 1, 10 do
+         all[number] = wrk.format("POST", "/items/" .. number, fields, body)
+      end
+   end
+   function request()
+      turn = turn % 10 + 1
+      return all[turn]
+   end
+end
+
+function done(summary, latency, requests)
+   local e = summary.errors
+   io.write(string.format(
+      '{"requests": %d, "window_us": %d, "bytes": %d, "p50_us": %d, "p99_us": %d, ' ..
+      '"broken": %d, "statuses": %d, "timeouts": %d}\n',
+      summary.requests, summary.duration, summary.bytes, latency:percentile(50),
+      latency:percentile(99), e.connect + e.read + e.write, e.status, e.timeout))
+end

@@ -1,0 +1,267 @@
+"""The HTTP servers under test by name: how each is started, and for which groups of scenarios.
+
+Owns their command lines and nginx's configuration. Never decides what is compared (http1.py).
+All are one process with one worker (gunicorn, granian and nginx add a parent that does no work),
+without an access log, with the settings that their documentation names as fastest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness import (
+    BENCH,
+    CACHE,
+    ROOT,
+    BenchError,
+    Running,
+    Server,
+    launched,
+    native,
+    peers_one_by_one,
+    peers_python,
+    serving,
+)
+
+REQUIREMENTS, ROBYN = "requirements-http.txt", "requirements-robyn.txt"
+SERVE = str(BENCH / "peers" / "http_serve.py")
+APPS = "bench.peers.http_apps"
+FILE_BYTES = 100 * 1024 * 1024
+WWW = CACHE / "www"
+HELLO, BYTES, MIX, FILE, UPLOAD, SLOW = "hello", "bytes", "mix", "file", "upload", "slow"
+# The WSGI application for each group; the other interfaces have one for all.
+WSGI_APPS = {
+    HELLO: "wsgi",
+    BYTES: "wsgi_bytes",
+    MIX: "mix",
+    FILE: "wsgi_file",
+    UPLOAD: "wsgi_bytes",
+    SLOW: "wsgi",
+}
+HANDLERS = {
+    HELLO: "handler",
+    BYTES: "bytes_handler",
+    FILE: "file_handler",
+    UPLOAD: "upload_handler",
+    SLOW: "handler",
+}
+Command = Callable[[str, str], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One server: its command for an interpreter and a group, and the groups it takes part in."""
+
+    command: Command
+    groups: tuple[str, ...]
+    module: str = ""
+    note: str = ""
+    leaves_out: tuple[str, ...] = ()
+
+
+def _pyuring(interface: str, apps: dict[str, str], *more: str) -> Command:
+    def command(python: str, group: str) -> tuple[str, ...]:
+        app = f"{APPS}:{apps[group]}"
+        serve = (python, "-m", "pyuring", "serve", app, "--interface", interface)
+        return (*serve, "--bind", "127.0.0.1:0", *more)
+
+    return command
+
+
+def _module(module: str, *arguments: str, interface: str = "wsgi") -> Command:
+    def command(python: str, group: str) -> tuple[str, ...]:
+        app = WSGI_APPS[group] if interface == "wsgi" else interface
+        return (python, "-m", module, *arguments, f"{APPS}:{app}")
+
+    return command
+
+
+def _script(name: str, interface: str = "wsgi") -> Command:
+    def command(python: str, group: str) -> tuple[str, ...]:
+        app = WSGI_APPS[group] if interface == "wsgi" else interface
+        return (python, SERVE, name, "{port}", app)
+
+    return command
+
+
+def _granian(interface: str) -> Command:
+    arguments = f"--interface {interface} --port {{port}} --workers 1 --runtime-threads 1"
+    arguments += " --runtime-mode st --http 1 --no-ws --log-level error --no-access-log"
+    arguments += " --http1-pipeline-flush"
+    arguments += " --blocking-threads 1" if interface == "wsgi" else " --loop uvloop"
+    return _module("granian", *arguments.split(), interface=interface)
+
+
+def _gunicorn(worker: str, *more: str) -> Command:
+    arguments = ("--worker-class", worker, "--workers", "1", "--bind", "127.0.0.1:{port}")
+    # Without a time limit: idle servers are stopped while another is measured.
+    quiet = (
+        "--timeout",
+        "0",
+        "--log-level",
+        "error",
+        "--worker-tmp-dir",
+        "/dev/shm",
+        "--no-control-socket",
+    )
+    return _module("gunicorn", *arguments, *quiet, *more)
+
+
+def _nginx(python: str, group: str) -> tuple[str, ...]:
+    folder = str(WWW.parent)
+    return ("nginx", "-p", folder, "-e", "stderr", "-c", f"{folder}/nginx-{group}.conf")
+
+
+CLOSE = ("close-64",)  # left out by servers that never close
+_WSGI_GROUPS = (HELLO, BYTES, MIX, UPLOAD)
+_UVICORN = "--port {port} --loop uvloop --http httptools --no-access-log --log-level error"
+_UVICORN += " --lifespan off --ws none --workers 1"
+SERVERS = {
+    "floor": Kind(lambda python, group: (native("floor"), "--http"), (HELLO,), leaves_out=CLOSE),
+    "pyuring": Kind(
+        _pyuring("handler", HANDLERS), (HELLO, BYTES, FILE, UPLOAD, SLOW), "pyuring.http"
+    ),
+    "pyuring-2": Kind(_pyuring("handler", HANDLERS, "--workers", "2"), (HELLO,), "pyuring.http"),
+    "pyuring-wsgi": Kind(_pyuring("wsgi", WSGI_APPS), (*_WSGI_GROUPS, FILE, SLOW), "pyuring.wsgi"),
+    "fastwsgi": Kind(_script("fastwsgi"), _WSGI_GROUPS, "fastwsgi"),
+    "fastpysgi": Kind(_script("fastpysgi"), _WSGI_GROUPS, "fastpysgi"),
+    "fastpysgi-asgi": Kind(_script("fastpysgi", "asgi"), (HELLO, BYTES, UPLOAD), "fastpysgi"),
+    "bjoern": Kind(_script("bjoern"), _WSGI_GROUPS, "bjoern"),
+    "granian-wsgi": Kind(_granian("wsgi"), _WSGI_GROUPS, "granian"),
+    "granian-rsgi": Kind(_granian("rsgi"), (HELLO, BYTES, UPLOAD), "granian"),
+    "uvicorn": Kind(
+        _module("uvicorn", *_UVICORN.split(), interface="asgi"), (HELLO, BYTES, UPLOAD), "uvicorn"
+    ),
+    "gunicorn-sync": Kind(
+        _gunicorn("sync"),
+        _WSGI_GROUPS,
+        "gunicorn",
+        "closes after each reply: no keep-alive, no pipelining",
+        ("pipeline-16",),
+    ),
+    "gunicorn-gthread": Kind(
+        _gunicorn("gthread", "--threads", "4", "--keep-alive", "75"),
+        (*_WSGI_GROUPS, FILE),
+        "gunicorn",
+    ),
+    "aiohttp": Kind(_script("aiohttp", "own"), (HELLO, BYTES, FILE, UPLOAD), "aiohttp"),
+    "socketify": Kind(_script("socketify", "own"), (HELLO, BYTES, UPLOAD), "socketify"),
+    "robyn": Kind(_script("robyn", "own"), (HELLO, BYTES, UPLOAD), "robyn"),
+    "nginx": Kind(
+        _nginx,
+        (HELLO, BYTES, FILE, UPLOAD, SLOW),
+        note="replies of N bytes are files there, the upload is a PUT into one",
+        leaves_out=("post-1K", "post-64K"),
+    ),
+    "raw-uvloop": Kind(_script("raw-uvloop", "own"), (HELLO,), "uvloop", "parses nothing", CLOSE),
+    "raw-asyncio": Kind(_script("raw-asyncio", "own"), (HELLO,), "", "parses nothing", CLOSE),
+}
+
+_NGINX = """
+daemon off; worker_processes 1; pid nginx-{group}.pid; worker_rlimit_nofile 20000;
+events {{ worker_connections 16384; }}
+http {{
+  access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; server_tokens off;
+  keepalive_timeout 75; keepalive_requests 1000000000; client_header_timeout 10;
+  open_file_cache max=100; default_type text/plain; charset utf-8;
+  client_max_body_size 0; client_body_buffer_size 256k; client_body_temp_path temp;
+  proxy_temp_path temp; fastcgi_temp_path temp; uwsgi_temp_path temp; scgi_temp_path temp;
+  server {{
+    listen 127.0.0.1:{port} backlog=1024; root {www};
+    location = / {{ return 200 "Hello, world!"; }}
+    location /upload/ {{ dav_methods PUT; create_full_put_path on; }}
+    location / {{ }}
+  }}
+}}
+"""
+
+
+def interpreter(name: str, base: str, group: str = HELLO) -> str:
+    """The interpreter that has what the server and its application need."""
+    if group != MIX and (name.startswith("pyuring") or name in ("floor", "nginx", "raw-asyncio")):
+        return base
+    if name == "robyn":
+        return peers_python(base, ROBYN)
+    return peers_one_by_one(base, REQUIREMENTS)
+
+
+def unavailable(name: str, python: str) -> str:
+    """Why the server cannot be started here, or an empty string."""
+    if name == "nginx":
+        with contextlib.suppress(FileNotFoundError):
+            subprocess.run(["nginx", "-v"], capture_output=True, check=False)
+            return ""
+        return "nginx is not installed"
+    module = SERVERS[name].module
+    done = subprocess.run(
+        [python, "-c", f"import {module or 'sys'}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stderr.strip().rpartition("\n")[2] if done.returncode else ""
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def prepare_files() -> Path:
+    """Write the static files once: 100 MiB, and those that nginx serves as /bytes/N."""
+    folder = WWW / "bytes"
+    folder.mkdir(parents=True, exist_ok=True)
+    (WWW / "upload").mkdir(exist_ok=True)
+    (CACHE / "temp").mkdir(exist_ok=True)
+    period = bytes(range(251))
+    for count in (1024, 16 * 1024, 64 * 1024, 1024 * 1024, FILE_BYTES):
+        path = folder / str(count)
+        if not path.exists() or path.stat().st_size != count:
+            path.write_bytes((period * (count // 251 + 1))[:count])
+    for entry in (CACHE, WWW, folder, WWW / "upload", CACHE / "temp"):
+        entry.chmod(0o777)  # nginx's worker is another user when we are root
+    return folder / str(FILE_BYTES)
+
+
+@contextlib.contextmanager
+def start(name: str, group: str, python: str, nice: int) -> Iterator[Running]:
+    """Run the server for the length of the block; it accepts connections when the block begins."""
+    command = SERVERS[name].command(python, group)
+    server = Server(name, command, _environment(), note=SERVERS[name].note)
+    if name == "floor" or name.startswith("pyuring"):
+        with serving(server, nice) as running:
+            yield running
+        return
+    port = free_port()
+    if name == "nginx":
+        configuration = _NGINX.format(port=port, group=group, www=WWW)
+        (CACHE / f"nginx-{group}.conf").write_text(configuration)
+    server = replace(server, command=tuple(word.replace("{port}", str(port)) for word in command))
+    with launched(server, nice) as (process, log):
+        deadline = time.monotonic() + 30
+        while True:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise BenchError(f"{name} did not start:\n{_tail(log)}")
+            time.sleep(0.05)
+        yield Running(server, process, port, f"listening on 127.0.0.1:{port}")
+
+
+def _environment() -> dict[str, str]:
+    return {"PYTHONPATH": str(ROOT), "BENCH_FILE": str(WWW / "bytes" / str(FILE_BYTES))}
+
+
+def _tail(log: int) -> str:
+    return os.pread(log, 65536, 0).decode(errors="replace").strip()[-2000:]
