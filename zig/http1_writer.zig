@@ -23,7 +23,7 @@ pub const Writer = struct {
         self.len += data.len;
     }
 
-    pub fn decimal(self: *Writer, number: u64) void {
+    pub noinline fn decimal(self: *Writer, number: u64) void {
         var digits: [20]u8 = undefined;
         var start: usize = digits.len;
         var rest = number;
@@ -46,21 +46,21 @@ pub const Writer = struct {
         self.bytes("\r\n");
     }
 
-    pub fn field(self: *Writer, name: []const u8, value: []const u8) void {
+    pub noinline fn field(self: *Writer, name: []const u8, value: []const u8) void {
         self.bytes(name);
         self.bytes(": ");
         self.bytes(value);
         self.bytes("\r\n");
     }
 
-    pub fn content_length(self: *Writer, length: u64) void {
+    pub noinline fn content_length(self: *Writer, length: u64) void {
         self.bytes("Content-Length: ");
         self.decimal(length);
         self.bytes("\r\n");
     }
 
     /// The size line in front of a chunk (RFC 9112 §7.1). An empty one would be the end.
-    pub fn chunk_size(self: *Writer, size: usize) void {
+    pub noinline fn chunk_size(self: *Writer, size: usize) void {
         assert(size > 0);
         var digits: [16]u8 = undefined;
         var start: usize = digits.len;

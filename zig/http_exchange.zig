@@ -223,7 +223,7 @@ fn log(worker: *PythonWorker, http: *HttpConnection, request: *Object) void {
 }
 
 /// An exception is set: the gateway replies 500, once, if nothing else was said before.
-fn raised(worker: *PythonWorker, http: *HttpConnection, request: *Object) void {
+noinline fn raised(worker: *PythonWorker, http: *HttpConnection, request: *Object) void {
     worker.metrics.errors_handler += 1;
     const failure = python_errors.take() orelse return abort(worker, http);
     defer python.decref(failure);
@@ -243,7 +243,7 @@ pub fn abort(worker: *PythonWorker, http: *HttpConnection) void {
 
 /// The request cannot go on: the client is told why and the connection ends, or is just ended when
 /// a reply was under way.
-pub fn refuse(worker: *PythonWorker, http: *HttpConnection, status: u16, reason: []const u8) void {
+pub noinline fn refuse(worker: *PythonWorker, http: *HttpConnection, status: u16, reason: []const u8) void {
     worker.metrics.requests_malformed += 1;
     const untouched = http.reply.stage == .none or http.request == null;
     if (http.request != null) lost(worker, http, python.none);
@@ -264,7 +264,7 @@ pub fn refuse(worker: *PythonWorker, http: *HttpConnection, status: u16, reason:
 }
 
 /// The connection ended before the exchange: the gateway hears of it, if it knows the request.
-pub fn lost(worker: *PythonWorker, http: *HttpConnection, cause: *Object) void {
+pub noinline fn lost(worker: *PythonWorker, http: *HttpConnection, cause: *Object) void {
     const request = http.request.?;
     const told = http.reading != .gathering;
     http.request = null;

@@ -295,7 +295,7 @@ fn after(worker: *PythonWorker, timeout_ns: u64) u64 {
 }
 
 /// The client said its end. True: its reply is still to come (RFC 9112 §9.6).
-pub fn ended(worker: *PythonWorker, http: *HttpConnection) bool {
+pub noinline fn ended(worker: *PythonWorker, http: *HttpConnection) bool {
     http.peer_ended = true;
     switch (http.reading) {
         .waiting => return true,
@@ -311,7 +311,7 @@ pub fn ended(worker: *PythonWorker, http: *HttpConnection) bool {
 }
 
 /// What had to come by now has not.
-pub fn expired(worker: *PythonWorker, http: *HttpConnection) void {
+pub noinline fn expired(worker: *PythonWorker, http: *HttpConnection) void {
     switch (http.reading) {
         .waiting => {},
         .preamble, .discarding => closing.close(worker, http.connection),

@@ -59,7 +59,7 @@ pub const Name = struct {
         self.length += 1;
     }
 
-    fn put_number(self: *Name, number: u16, base: u16) void {
+    noinline fn put_number(self: *Name, number: u16, base: u16) void {
         if (number >= base) self.put_number(number / base, base);
         self.put("0123456789abcdef"[number % base]);
     }

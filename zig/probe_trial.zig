@@ -35,7 +35,7 @@ pub const Trial = struct {
     last_user_data: u64 = 0,
 
     /// A queued operation on `fd` with a user_data of its own: an answer can only be its own.
-    pub fn prepare(self: *Trial, opcode: linux.IORING_OP, fd: i32) Error!*Sqe {
+    pub noinline fn prepare(self: *Trial, opcode: linux.IORING_OP, fd: i32) Error!*Sqe {
         const sqe = self.ring.get_sqe() orelse return self.refuse(not_asked);
         self.last_user_data += 1;
         sqe.opcode = opcode;
@@ -44,14 +44,14 @@ pub const Trial = struct {
         return sqe;
     }
 
-    pub fn prepare_receive(self: *Trial, fd: i32, into: []u8) Error!*Sqe {
+    pub noinline fn prepare_receive(self: *Trial, fd: i32, into: []u8) Error!*Sqe {
         const sqe = try self.prepare(.RECV, fd);
         sqe.addr = @intFromPtr(into.ptr);
         sqe.len = @intCast(into.len);
         return sqe;
     }
 
-    pub fn prepare_select(self: *Trial, opcode: linux.IORING_OP, fd: i32, group_id: u16) Error!*Sqe {
+    pub noinline fn prepare_select(self: *Trial, opcode: linux.IORING_OP, fd: i32, group_id: u16) Error!*Sqe {
         const sqe = try self.prepare(opcode, fd);
         sqe.flags |= linux.IOSQE_BUFFER_SELECT;
         sqe.buf_index = group_id;
@@ -74,12 +74,12 @@ pub const Trial = struct {
     }
 
     /// Submits, and waits for the next completion of `user_data`; others are dropped.
-    pub fn complete(self: *Trial, user_data: u64) Error!Cqe {
+    pub noinline fn complete(self: *Trial, user_data: u64) Error!Cqe {
         return self.complete_either(user_data, user_data);
     }
 
     /// The same for whichever of two comes first.
-    pub fn complete_either(self: *Trial, one: u64, other: u64) Error!Cqe {
+    pub noinline fn complete_either(self: *Trial, one: u64, other: u64) Error!Cqe {
         const deadline = kernel.monotonic_ns() + patience_ns;
         while (true) {
             while (self.ring.cq_ready() > 0) {
@@ -100,14 +100,14 @@ pub const Trial = struct {
     }
 
     /// The result of the operation just queued, or refuses with its error.
-    pub fn result_of(self: *Trial, sqe: *const Sqe) Error!i32 {
+    pub noinline fn result_of(self: *Trial, sqe: *const Sqe) Error!i32 {
         const cqe = try self.complete(sqe.user_data);
         return self.take(cqe.res);
     }
 
     /// Ends an armed operation and waits until the kernel has let go of its socket and memory.
     /// What went wrong before stays in `failure`.
-    pub fn cancel(self: *Trial, user_data: u64) void {
+    pub noinline fn cancel(self: *Trial, user_data: u64) void {
         const failure = self.failure;
         defer self.failure = failure;
         const sqe = self.prepare(.ASYNC_CANCEL, -1) catch return;
@@ -132,7 +132,7 @@ pub const Trial = struct {
     }
 
     /// A NOP goes in and comes out.
-    pub fn nop(self: *Trial) Error!void {
+    pub noinline fn nop(self: *Trial) Error!void {
         const sqe = try self.prepare(.NOP, -1);
         try self.require(try self.result_of(sqe) == 0);
     }
@@ -143,25 +143,25 @@ pub const Pair = struct {
     ours: i32,
     theirs: i32,
 
-    pub fn open(trial: *Trial) Error!Pair {
+    pub noinline fn open(trial: *Trial) Error!Pair {
         var fds: [2]i32 = undefined;
         const kind = linux.SOCK.STREAM | linux.SOCK.CLOEXEC;
         _ = try trial.take(kernel.result_of(linux.socketpair(linux.AF.UNIX, kind, 0, &fds)));
         return .{ .ours = fds[0], .theirs = fds[1] };
     }
 
-    pub fn close(self: Pair) void {
+    pub noinline fn close(self: Pair) void {
         kernel.close(self.ours);
         kernel.close(self.theirs);
     }
 
     /// The peer says something.
-    pub fn say(self: Pair, trial: *Trial, text: []const u8) Error!void {
+    pub noinline fn say(self: Pair, trial: *Trial, text: []const u8) Error!void {
         return send(trial, self.theirs, text);
     }
 
     /// The peer has received exactly `text`.
-    pub fn heard(self: Pair, trial: *Trial, text: []const u8) Error!void {
+    pub noinline fn heard(self: Pair, trial: *Trial, text: []const u8) Error!void {
         var bytes: [128]u8 = undefined;
         const raw = linux.recvfrom(self.theirs, &bytes, bytes.len, linux.MSG.DONTWAIT, null, null);
         const count: usize = @intCast(try trial.take(kernel.result_of(raw)));
@@ -176,7 +176,7 @@ pub const Listener = struct {
     address: linux.sockaddr.un = undefined,
     length: linux.socklen_t = @sizeOf(linux.sockaddr.un),
 
-    pub fn open(trial: *Trial) Error!Listener {
+    pub noinline fn open(trial: *Trial) Error!Listener {
         var self = Listener{ .fd = try socket(trial) };
         errdefer kernel.close(self.fd);
         const unnamed = linux.sockaddr{ .family = linux.AF.UNIX, .data = @splat(0) };
@@ -186,11 +186,11 @@ pub const Listener = struct {
         return self;
     }
 
-    pub fn close(self: Listener) void {
+    pub noinline fn close(self: Listener) void {
         kernel.close(self.fd);
     }
 
-    pub fn connect(self: *const Listener, trial: *Trial) Error!i32 {
+    pub noinline fn connect(self: *const Listener, trial: *Trial) Error!i32 {
         const fd = try socket(trial);
         errdefer kernel.close(fd);
         _ = try trial.take(kernel.result_of(linux.connect(fd, &self.address, self.length)));
@@ -210,7 +210,7 @@ pub const Group = struct {
     size: u32,
 
     /// `count` is a power of two, at most 16; byte i of the buffers is set to i.
-    pub fn open(trial: *Trial, id: u16, count: u16, size: u32, incremental: bool) Error!Group {
+    pub noinline fn open(trial: *Trial, id: u16, count: u16, size: u32, incremental: bool) Error!Group {
         const memory = kernel.map_anonymous(2 * group_part) orelse
             return trial.refuse(kernel.negative(.NOMEM));
         errdefer kernel.unmap(memory);
@@ -235,7 +235,7 @@ pub const Group = struct {
         return self;
     }
 
-    pub fn close(self: Group, trial: *Trial) void {
+    pub noinline fn close(self: Group, trial: *Trial) void {
         var registration = std.mem.zeroes(linux.io_uring_buf_reg);
         registration.bgid = self.id;
         _ = trial.ring.register(.UNREGISTER_PBUF_RING, &registration, 1);
@@ -247,7 +247,7 @@ pub const Group = struct {
     }
 
     /// The bytes a completion says it put into the buffer it chose.
-    pub fn received(self: Group, trial: *Trial, cqe: Cqe) Error![]const u8 {
+    pub noinline fn received(self: Group, trial: *Trial, cqe: Cqe) Error![]const u8 {
         const count = try trial.take(cqe.res);
         try trial.require(cqe.flags & linux.IORING_CQE_F_BUFFER != 0);
         const bid = chosen(cqe);
@@ -261,7 +261,7 @@ pub fn chosen(cqe: Cqe) u16 {
     return @truncate(cqe.flags >> linux.IORING_CQE_BUFFER_SHIFT);
 }
 
-pub fn send(trial: *Trial, fd: i32, text: []const u8) Error!void {
+pub noinline fn send(trial: *Trial, fd: i32, text: []const u8) Error!void {
     const raw = linux.sendto(fd, text.ptr, text.len, linux.MSG.NOSIGNAL, null, 0);
     const count = try trial.take(kernel.result_of(raw));
     try trial.require(count == text.len);

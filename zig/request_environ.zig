@@ -59,7 +59,7 @@ fn put(environ: *Object, key: *Object, value: *Object) Error!void {
     if (c.PyDict_SetItem(environ, key, value) != 0) return error.PythonRaised;
 }
 
-fn put_new(environ: *Object, key: *Object, value: ?*Object) Error!void {
+noinline fn put_new(environ: *Object, key: *Object, value: ?*Object) Error!void {
     const object = value orelse return error.PythonRaised;
     defer python.decref(object);
     try put(environ, key, object);
@@ -82,7 +82,7 @@ fn put_peer(self: *request_body.Body, environ: *Object) Error!void {
 
 /// A field under its CGI name. One with an underscore is left out: it would be taken for its twin
 /// with a hyphen, which a proxy in front may have checked. Repeated ones are joined (RFC 9110 §5.3).
-fn put_field(environ: *Object, name: []const u8, text: []const u8) Error!void {
+noinline fn put_field(environ: *Object, name: []const u8, text: []const u8) Error!void {
     if (std.mem.indexOfScalar(u8, name, '_') != null) return;
     const value = request_text.latin1(text) orelse return error.PythonRaised;
     defer python.decref(value);
