@@ -17,8 +17,21 @@ _is_name = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch  # RFC 9110 §5
 _bad_in_value = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search  # RFC 9110 §5.5
 
 
+_MOST_NAMES = 512
+_names: set[str] = set()  # those that have been found good: an application has few
+
+
 def check_field(name: str, value: str) -> Field:
     """Return the field, or raise: ValueError when it would be none, or more than one."""
+    try:
+        if name in _names and value.isascii() and value.isprintable():
+            return name, value
+    except (AttributeError, TypeError):
+        pass  # not two strings
+    return _check_slowly(name, value)
+
+
+def _check_slowly(name: str, value: str) -> Field:
     if not isinstance(name, str) or not isinstance(value, str):
         raise TypeError(f"a header field is two strings, not {name!r}: {value!r}")
     if not _is_name(name):
@@ -29,6 +42,8 @@ def check_field(name: str, value: str) -> Field:
         value.encode("latin-1")
     except UnicodeEncodeError:
         raise ValueError(f"{name}: a value is latin-1 text, not {value!r}") from None
+    if len(_names) < _MOST_NAMES:
+        _names.add(name)
     return name, value
 
 

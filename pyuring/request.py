@@ -234,7 +234,7 @@ class Request(RequestCore):
     def json(self) -> Any:
         """Return the body parsed as JSON (RFC 8259), whatever its type says; 400 if it is not."""
         try:
-            return json.loads(self.body)
+            return json.loads(self.body, parse_constant=_refuse)
         except (ValueError, RecursionError):
             raise HttpError(400, "the body is not valid JSON") from None
 
@@ -287,6 +287,10 @@ def _parse_fields(text: str) -> Query:
         return Query(parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_QUERY_FIELDS))
     except ValueError:
         raise HttpError(400, f"more than {_MOST_QUERY_FIELDS} fields") from None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _charset(content_type: str) -> str:

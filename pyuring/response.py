@@ -26,8 +26,11 @@ OCTETS = "application/octet-stream"
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
+_TEXT_FIELD = ("Content-Type", TEXT)
+_OCTETS_FIELD = ("Content-Type", OCTETS)
 
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+# NaN and the infinities have no form in JSON (RFC 8259 §6).
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 class Response:
@@ -41,7 +44,7 @@ class Response:
     application/octet-stream. Content-Length, Date and Connection are the server's to add.
     """
 
-    __slots__ = ("_body", "_fields", "_file_options", "status")
+    __slots__ = ("_body", "_fields", "status")
 
     def __init__(
         self,
@@ -50,23 +53,27 @@ class Response:
         headers: Fields | None = None,
         content_type: str | None = None,
     ) -> None:
-        self.status = _checked_status(status)
-        self._fields: list[Field] = []
-        if headers is not None:
-            pairs = headers.items() if isinstance(headers, Mapping) else headers
-            self._fields = [check_field(name, value) for name, value in pairs]
-        self._file_options: dict[str, Any] | None = None
-        if content_type is not None:
-            self.headers["Content-Type"] = content_type
-        elif not isinstance(body, os.PathLike) and not _has_type(self._fields):
-            self._fields.append(("Content-Type", TEXT if isinstance(body, str) else OCTETS))
-        self._body: Any = _encoded(body)
+        # Handlers make one for each request: the plain cases first, and without a call.
+        plain = type(status) is int and 200 <= status <= 599
+        self.status = status if plain else _checked_status(status)
+        self._fields: list[Field]
+        if headers is None:
+            if content_type is None:
+                if isinstance(body, os.PathLike):  # its name says
+                    self._fields = []
+                else:
+                    self._fields = [_TEXT_FIELD if isinstance(body, str) else _OCTETS_FIELD]
+            else:
+                self._fields = [check_field("Content-Type", content_type)]
+        else:
+            self._fields = _fields_of(body, headers, content_type)
+        self._body: Any = body if type(body) is bytes else _encoded(body)
 
     # --- what there is to be made ----------------------------------------------------------
 
     @classmethod
     def json(cls, data: Any, status: int | str = 200, headers: Fields | None = None) -> Response:
-        """Make a reply of `data` as JSON; TypeError for what JSON has no form of."""
+        """Make a reply of `data` as JSON; TypeError or ValueError for what has no form in it."""
         return cls(_encode(data).encode(), status, headers, JSON)
 
     @classmethod
@@ -231,8 +238,19 @@ def _checked_status(status: int | str) -> int | str:
     return status
 
 
+def _fields_of(body: Any, headers: Fields, content_type: str | None) -> list[Field]:
+    """Return the fields that were given, with the type that was given or goes without saying."""
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    fields = [check_field(name, value) for name, value in pairs]
+    if content_type is not None:
+        ResponseHeaders(fields)["Content-Type"] = content_type
+    elif not isinstance(body, os.PathLike) and not _has_type(fields):
+        fields.append(_TEXT_FIELD if isinstance(body, str) else _OCTETS_FIELD)
+    return fields
+
+
 def _has_type(fields: list[Field]) -> bool:
-    return any(name.lower() == "content-type" for name, _ in fields)
+    return any(len(name) == 12 and name.lower() == "content-type" for name, _ in fields)
 
 
 def _bad_in_cookie(text: str) -> bool:

@@ -221,7 +221,6 @@ def _response(status: str, fields: Fields, body: Any) -> Response:
     response.status = status
     response._fields = fields
     response._body = body
-    response._file_options = None
     return response
 
 

@@ -37,6 +37,12 @@ def test_what_native_code_reads_is_bytes() -> None:
     assert Response.json({"a": "ü", "b": [1, None]})._body == '{"a":"ü","b":[1,null]}'.encode()
 
 
+@pytest.mark.parametrize("data", [float("nan"), [float("inf")], b"bytes", {1j: 2}])
+def test_what_has_no_form_in_json_is_refused(data: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        Response.json(data)
+
+
 @pytest.mark.parametrize("body", [1, None, {"a": 1}, object()])
 def test_what_is_no_body_is_refused(body: Any) -> None:
     with pytest.raises(TypeError, match="a body cannot be"):
