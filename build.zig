@@ -3,6 +3,8 @@
 //!   zig build                 the library, into zig-out/lib
 //!   zig build test            every Zig test, the simulator's smoke seeds included
 //!   zig build simulate -- SEED COUNT    that many runs of the simulator
+//!   zig build fuzz-http1 -- SECONDS SEED    the HTTP parser on generated requests
+//!   zig build http1-check     the program by which Python tests ask the HTTP parser
 //!   zig build bench           bench/*.zig, into zig-out/bin
 //!   zig build fmt             fails when a source file is not formatted
 //!
@@ -30,6 +32,7 @@ pub fn build(b: *std.Build) void {
 
     add_tests(b, optimize);
     add_simulate(b);
+    add_http1(b);
     add_bench(b, target);
 
     const format = b.addFmt(.{ .paths = &.{ "build.zig", "zig", "bench" }, .check = true });
@@ -65,6 +68,28 @@ fn add_simulate(b: *std.Build) void {
     const run = b.addRunArtifact(program);
     if (b.args) |args| run.addArgs(args);
     b.step("simulate", "Run seeds of the simulator: -- SEED COUNT").dependOn(&run.step);
+}
+
+/// Programs around the HTTP parser, for tests: safe, since they look for what assertions find.
+fn add_http1(b: *std.Build) void {
+    const check = add_program(b, "http1_check");
+    const install = b.addInstallArtifact(check, .{});
+    b.step("http1-check", "Build the HTTP parser's check program").dependOn(&install.step);
+
+    const run = b.addRunArtifact(add_program(b, "http1_fuzz"));
+    if (b.args) |args| run.addArgs(args);
+    b.step("fuzz-http1", "Fuzz the HTTP parser: -- SECONDS SEED").dependOn(&run.step);
+}
+
+fn add_program(b: *std.Build, comptime name: []const u8) *std.Build.Step.Compile {
+    return b.addExecutable(.{
+        .name = name,
+        .root_module = b.createModule(.{
+            .root_source_file = b.path("zig/" ++ name ++ ".zig"),
+            .target = b.graph.host,
+            .optimize = .ReleaseSafe,
+        }),
+    });
 }
 
 /// The benchmark's native programs import the library's modules as `pyuring`.

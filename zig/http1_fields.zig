@@ -116,15 +116,19 @@ fn add_coding(head: *Head, facts: *Facts, raw: []const u8) ?Reason {
 
 /// A list of other codings, `chunked` at its end perhaps: well said, but not understood here.
 fn only_unknown_codings(value: []const u8) bool {
+    var others: u32 = 0;
     var elements = std.mem.splitScalar(u8, value, ',');
     while (elements.next()) |raw| {
         const element = std.mem.trim(u8, raw, " ");
         if (element.len == 0) return false;
         for (element) |byte| if (!scan.token[byte]) return false;
-        if (std.ascii.indexOfIgnoreCase(element, "chunked") == null) continue;
+        if (std.ascii.indexOfIgnoreCase(element, "chunked") == null) {
+            others += 1;
+            continue;
+        }
         if (elements.peek() != null or !std.mem.eql(u8, element, "chunked")) return false;
     }
-    return true;
+    return others > 0;
 }
 
 /// RFC 9112 §9.3; any other option names a field that ends here, as all do.

@@ -12,6 +12,7 @@ test {
     _ = @import("http1_target.zig");
     _ = @import("http1_fields.zig");
     _ = @import("http1_body.zig");
+    _ = @import("http1_invariants.zig");
 }
 
 /// Feed in all three manners, which must agree.
