@@ -73,6 +73,7 @@ class Worker:
         self._factory = protocol_factory
         self._listeners = listeners
         self._hook = hook or report
+        self._gateway: Any = None  # what an HTTP application has for this worker
         self._on_start = started
         self._on_end = ended
         self._handle = 0
@@ -295,9 +296,8 @@ class Worker:
         # An application that is more than a factory has something of its own for each worker.
         for_worker = getattr(self._factory, "for_worker", None)
         if for_worker is not None:
-            gateway: Any = for_worker(self)
-            gateway.attach()
-            self._factory = gateway
+            self._factory = self._gateway = for_worker(self)
+            self._gateway.attach()
         for listener in self._listeners:
             result = _native.pylib.pyuring_worker_listen(self._handle, listener.fd, self._factory)
             _native.check(result, f"accept from {listener}")
@@ -381,6 +381,9 @@ class Worker:
 
     def _let_go(self) -> None:
         """Drop what is the application's: the garbage collector cannot see it from a transport."""
+        if self._gateway is not None:
+            self._gateway.close()
+            self._gateway = None
         self._factory = self._on_end = self._on_start = _nothing
         self._hook = report
         self._accepting.let_go()
