@@ -84,13 +84,15 @@ class Gateway:
             if not _is_of_the_client(request, exception):
                 self.worker.exception(exception, "handler")
             status, text, fields = 500, "", []
-        body = f"{text or _phrase(status)}\n".encode()
+        body = f"{text or _phrase(status)}\n".encode(errors="replace")
         try:
             request._reply(status, [("Content-Type", TEXT), *fields], body)
         except ConnectionError:
             pass
-        except (RuntimeError, ValueError):  # its head is out: never a reply that looks complete
-            request._abort()
+        except Exception as error:
+            if fields:  # they may be the reason: once more without them
+                return self.failed(request, error)
+            request._abort()  # the head is out: never a reply that looks complete
         self._over(request)
 
     def start(self, request: Request) -> None:

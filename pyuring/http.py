@@ -67,10 +67,6 @@ class Http:
         """Return what native code talks to on one worker; the worker asks, once."""
         return Gateway(self.handler, self.config, worker, self._request_type)
 
-    def native_settings(self) -> dict[str, int]:
-        """Return the numbers that native code takes."""
-        return self.config.native_settings()
-
 
 def serve(
     handler: Handler, address: AddressLike | list[AddressLike] = "127.0.0.1:8000", **options: Any

@@ -84,6 +84,13 @@ def test_an_http_error_is_its_reply_and_not_told(worker: FakeWorker) -> None:
     assert worker.exceptions == []
 
 
+def test_an_http_error_with_a_bad_field_is_500(worker: FakeWorker) -> None:
+    reply = threaded(worker, lambda _: raises(HttpError(400, "\ud800", [("X", "a\r\nb")])))
+    assert (reply.status, reply.content) == (500, b"Internal Server Error\n")
+    assert [type(error) for error, _ in worker.exceptions] == [ValueError]
+    assert threaded(worker, lambda _: raises(HttpError(400, "\ud800"))).content == b"?\n"
+
+
 def test_a_body_that_raises_first_is_500_and_later_an_abort(worker: FakeWorker) -> None:
     def broken(count: int) -> Iterator[bytes]:
         yield from [b"x"] * count

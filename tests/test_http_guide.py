@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
@@ -109,6 +110,19 @@ def test_serve_blocks_until_ctrl_c() -> None:
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def test_a_workers_threads_end_with_it() -> None:
+    before = set(threading.enumerate())
+    with serve(Http(lambda request: "hi", threads=2)) as engine:
+        connection = HTTPConnection(engine.address, timeout=20)
+        connection.request("GET", "/")
+        assert connection.getresponse().read() == b"hi"
+        connection.close()
+        threads = [t for t in set(threading.enumerate()) - before if "handler" in t.name]
+        assert len(threads) == 1
+    threads[0].join(10)
+    assert not threads[0].is_alive()
 
 
 def test_serve_tells_wrong_options_apart() -> None:
