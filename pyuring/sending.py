@@ -246,13 +246,17 @@ class ThreadWriter:
 
     def _wait_for(self, method: Callable[..., Any], *args: Any) -> Any:
         """Have a method called on the worker's thread, and return or raise what came of it."""
-        results: list[Any] = []
+        results: list[tuple[Any, BaseException | None]] = []
         self._post(self._call_home, results, method, args)
         with self._changed:
             while not results and self._failure is None:
                 self._changed.wait()
-            self._check()
-        return results[0]
+            if not results:
+                self._check()
+            result, failure = results[0]
+        if failure is not None:
+            raise failure
+        return result
 
     def _check(self) -> None:
         if self._failure is not None:
@@ -282,14 +286,19 @@ class ThreadWriter:
             self._changed.notify()
 
     def _call_home(
-        self, results: list[Any], method: Callable[..., Any], args: tuple[Any, ...]
+        self,
+        results: list[tuple[Any, BaseException | None]],
+        method: Callable[..., Any],
+        args: tuple[Any, ...],
     ) -> None:
-        try:
-            result, failure = method(*args), None
-        except Exception as error:
-            result, failure = None, error
+        result, failure = None, self._failure
+        if failure is None:
+            try:
+                result = method(*args)  # `end` may have the connection lost meanwhile
+            except Exception as error:
+                failure = error
         with self._changed:
-            results.append(result)
+            results.append((result, failure))
             self._failure = self._failure or failure
             self._changed.notify()
 
