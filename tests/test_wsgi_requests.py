@@ -1,0 +1,223 @@
+"""WSGI on a real engine: what an application finds in its environ, and how it reads a body.
+
+The standard library's validator stands around every application but those it would refuse.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from wsgiref.validate import validator
+
+import pytest
+from http_client import HOST, Client
+from peers import PATIENCE, reset
+from wsgi_apps.content import digest
+
+from pyuring import Wsgi
+from pyuring.testing import serve
+
+MIB = 1 << 20
+TEXT = [("Content-Type", "text/plain")]
+
+
+def telling(*keys: str) -> Any:
+    """Return an application that replies with values of the environ, a line each."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", list(TEXT))
+        lines = [f"{environ.get(key)!r}\n" for key in keys]
+        return ["".join(lines).encode("latin-1")]
+
+    return app
+
+
+def told(app: Any, head: bytes, **options: Any) -> list[str]:
+    """Return what a `telling` application tells of one request."""
+    with serve(Wsgi(validator(app)), **options) as engine, Client(engine.address) as client:
+        client.send(head)
+        return client.reply().body.decode("latin-1").splitlines()
+
+
+# --- the environ -------------------------------------------------------------------------
+
+
+def test_the_request_is_in_the_environ() -> None:
+    keys = ("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "REQUEST_URI", "RAW_URI")
+    head = b"PUT /a%20b/%C3%BC?x=%20&y HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n"
+    assert told(telling(*keys), head) == [
+        "'PUT'",
+        "''",
+        "'/a b/\xc3\xbc'",
+        "'x=%20&y'",
+        "'/a%20b/%C3%BC?x=%20&y'",
+        "'/a%20b/%C3%BC?x=%20&y'",
+    ]
+
+
+def test_fields_are_in_the_environ() -> None:
+    keys = ("CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_X_A", "HTTP_COOKIE", "HTTP_HOST")
+    absent = ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH", "HTTP_X_FORWARDED_FOR")
+    head = (
+        b"POST / HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: 0\r\n"
+        b"x-a: one\r\nCookie: a=1\r\nX-A: two\r\nCookie: b=2\r\nX_Forwarded_For: 1.2.3.4\r\n\r\n"
+    )
+    assert told(telling(*keys, *absent), head) == [
+        "'text/plain'",
+        "'0'",
+        "'one,two'",
+        "'a=1; b=2'",
+        "'test'",
+        "None",
+        "None",
+        "None",
+    ]
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_the_protocol_is_in_the_environ(version: str) -> None:
+    head = f"GET / HTTP/{version}\r\nHost: test\r\n\r\n".encode()
+    assert told(telling("SERVER_PROTOCOL"), head) == [f"'HTTP/{version}'"]
+
+
+def test_both_ends_are_in_the_environ() -> None:
+    app = telling("SERVER_NAME", "SERVER_PORT", "REMOTE_ADDR", "REMOTE_PORT")
+    with serve(Wsgi(validator(app))) as engine, Client(engine.address) as client:
+        lines = client.get().body.decode().splitlines()
+        port = engine.address.rpartition(":")[2]
+        peer = client.sock.getsockname()
+    assert lines == ["'127.0.0.1'", f"'{port}'", "'127.0.0.1'", f"'{peer[1]}'"]
+
+
+def test_a_unix_socket_has_no_addresses(tmp_path: Path) -> None:
+    app = telling("SERVER_NAME", "SERVER_PORT", "REMOTE_ADDR", "REMOTE_PORT")
+    head = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
+    lines = told(app, head, address=f"unix:{tmp_path}/socket")
+    assert lines == ["'localhost'", "'80'", "''", "None"]
+
+
+def test_a_trusted_proxy_is_believed() -> None:
+    app = validator(telling("REMOTE_ADDR", "REMOTE_PORT", "wsgi.url_scheme"))
+    fields = b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n"
+    with serve(Wsgi(app, trust=("127.0.0.0/8",))) as engine, Client(engine.address) as client:
+        assert client.get(fields=fields).body == b"'192.0.2.1'\nNone\n'https'\n"
+        lines = client.get().body.decode().splitlines()
+        assert (lines[0], lines[2]) == ("'127.0.0.1'", "'http'")
+
+
+# --- the input ---------------------------------------------------------------------------
+
+
+def reading(read: Callable[[Any], bytes]) -> Any:
+    """Return an application that replies with what `read(input)` makes of the body."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        result = read(environ["wsgi.input"])
+        start_response("200 OK", list(TEXT))
+        return [result]
+
+    return app
+
+
+LINES = b"".join(b"line %d\n" % number for number in range(20_000)) + b"no end"
+
+
+def by_line(stream: Any) -> bytes:
+    lines = []
+    while line := stream.readline():
+        lines.append(line)
+    return digest(b"".join(lines)).encode() + b" %d" % len(lines)
+
+
+def by_block(stream: Any) -> bytes:
+    blocks = []
+    while block := stream.read(10_007):
+        blocks.append(block)
+    assert stream.read(1) == b""
+    return digest(b"".join(blocks)).encode() + b" 20001"
+
+
+def by_iteration(stream: Any) -> bytes:
+    lines = list(stream)
+    return digest(b"".join(lines)).encode() + b" %d" % len(lines)
+
+
+def by_readlines(stream: Any) -> bytes:
+    lines = stream.readlines()
+    return digest(b"".join(lines)).encode() + b" %d" % len(lines)
+
+
+@pytest.mark.parametrize("read", [by_line, by_block, by_iteration, by_readlines])
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize("buffered", [0, 2 * MIB], ids=["streamed", "buffered"])
+def test_a_body_is_read_to_its_end(
+    read: Callable[[Any], bytes], chunked: bool, buffered: int
+) -> None:
+    wsgi = Wsgi(validator(reading(read)), buffered_body=buffered)
+    with serve(wsgi) as engine, Client(engine.address) as client:
+        for _ in range(2):
+            if chunked:
+                client.send(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + HOST + b"\r\n")
+                for start in range(0, len(LINES), 30_000):
+                    piece = LINES[start : start + 30_000]
+                    client.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+                client.send(b"0\r\n\r\n")
+                reply = client.reply()
+            else:
+                reply = client.post("/", LINES)
+            assert reply.body == digest(LINES).encode() + b" 20001"
+
+
+def test_a_body_that_nobody_reads_does_no_harm() -> None:
+    with (
+        serve(Wsgi(validator(telling("CONTENT_LENGTH")))) as engine,
+        Client(engine.address) as client,
+    ):
+        assert client.post("/", b"x" * 1000).body == b"'1000'\n"
+        assert client.get().body == b"None\n"
+
+
+def test_the_client_is_told_to_go_on_when_the_application_reads() -> None:
+    reading_now = threading.Event()
+    go = threading.Event()
+
+    def read(stream: Any) -> bytes:
+        reading_now.set()
+        assert go.wait(PATIENCE)
+        return bytes(stream.read(5))
+
+    with serve(Wsgi(validator(reading(read)))) as engine, Client(engine.address) as client:
+        client.send(
+            b"POST / HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n" + HOST + b"\r\n"
+        )
+        assert reading_now.wait(PATIENCE)
+        client.sock.setblocking(False)
+        with pytest.raises(BlockingIOError):  # not before it has read
+            client.sock.recv(1)
+        client.sock.settimeout(PATIENCE)
+        go.set()
+        assert client.head()[0] == 100
+        client.send(b"hello")
+        assert client.reply().body == b"hello"
+
+
+def test_an_application_that_reads_is_told_that_the_client_has_gone() -> None:
+    seen: list[BaseException] = []
+    done = threading.Event()
+
+    def read(stream: Any) -> bytes:
+        try:
+            return bytes(stream.read())
+        except Exception as error:
+            seen.append(error)
+            raise
+        finally:
+            done.set()
+
+    with serve(Wsgi(reading(read), buffered_body=0)) as engine, Client(engine.address) as client:
+        client.send(b"POST / HTTP/1.1\r\nContent-Length: 500000\r\n" + HOST + b"\r\n" + b"x" * 1000)
+        reset(client.sock)
+        assert done.wait(PATIENCE)
+    assert isinstance(seen[0], ConnectionResetError)
