@@ -162,3 +162,15 @@ def simulate(session: nox.Session) -> None:
     arguments = session.posargs or ["0", "20000"]
     env = zig_environment(session)
     session.run("python", "-m", "ziglang", "build", "simulate", "--", *arguments, env=env)
+
+
+@nox.session(requires=["build"])
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the HTTP parser, alone and beside h11 and llhttp: `nox -s fuzz -- SECONDS [SEED]`."""
+    seconds, *seed = session.posargs or ["60"]
+    install(session, "tests")
+    session.install("-q", "--force-reinstall", "--no-deps", str(host_wheel()))
+    env = zig_environment(session)
+    session.run("python", "-m", "ziglang", "build", "fuzz-http1", "--", seconds, *seed, env=env)
+    env |= {"PYURING_FUZZ_SECONDS": seconds, "PYURING_SEED": seed[0] if seed else ""}
+    session.run("pytest", "tests/test_http1_differential.py", env=env)

@@ -171,3 +171,19 @@ test "http1 names compare in any case and only with themselves" {
         try std.testing.expectEqual(byte == '-', is(&.{@intCast(byte)}, "-"));
     }
 }
+
+test "http1 names end where a plain loop says, in lines of any length" {
+    var random: std.Random.DefaultPrng = .init(1);
+    const alphabet = "abzAZ-::: \t_9{@[`\x80";
+    var line: [24]u8 = undefined;
+    for (0..20_000) |_| {
+        for (&line) |*byte| byte.* = if (random.random().uintLessThan(u8, 8) > 0)
+            'x'
+        else
+            alphabet[random.random().uintLessThan(usize, alphabet.len)];
+        const text = line[0..random.random().uintAtMost(usize, line.len)];
+        var plain: usize = 0;
+        while (plain < text.len and token[text[plain]]) plain += 1;
+        try std.testing.expectEqual(plain, name_len(text));
+    }
+}
