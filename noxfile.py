@@ -102,6 +102,11 @@ def zig(session: nox.Session) -> None:
     session.run(
         "python", "-m", "ziglang", "build", "test", "--summary", "new", *session.posargs, env=env
     )
+    if not session.posargs:
+        # The HTTP parser without a server; without conftest.py, which imports pyuring.
+        install(session, "tests")
+        parser = ("tests/test_http1.py", "tests/test_http1_differential.py")
+        session.run("pytest", "--noconftest", *parser, env=env)
 
 
 @nox.session(python=PYTHONS, requires=["build"])

@@ -26,6 +26,14 @@ ROOT = Path(__file__).resolve().parent.parent
 BATCH = 5000
 
 
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """As in conftest.py, which cannot be had where pyuring is not installed."""
+    value = int(os.environ.get("PYURING_SEED") or random.SystemRandom().randrange(2**32))
+    print(f"PYURING_SEED={value}  (replays {request.node.name})")
+    return value
+
+
 def difference(peer: str, request: bytes, ours: str, body_len: int) -> tuple[str, str, str] | None:
     """Return (peer, ours, theirs) when they differ and the list does not say why."""
     theirs = PEERS[peer](request)

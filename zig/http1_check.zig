@@ -8,6 +8,9 @@ const linux = std.os.linux;
 const Drive = @import("http1_drive.zig").Drive;
 const Verdict = @import("http1_drive.zig").Verdict;
 
+/// Without traces, which take most of the time that compiling this takes.
+pub const panic = std.debug.simple_panic;
+
 /// Cut in two before the index, where it is none of these.
 const whole = 0xffff_ffff;
 const bytes = 0xffff_fffe;
