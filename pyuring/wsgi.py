@@ -27,6 +27,7 @@ from pyuring.wsgi_file import FileWrapper
 if TYPE_CHECKING:
     from pyuring.http_config import HttpConfig
     from pyuring.listeners import Listener
+    from pyuring.proxy import Trust
     from pyuring.request import Request
     from pyuring.sending import ThreadWriter
     from pyuring.worker import Worker
@@ -76,7 +77,8 @@ class WsgiGateway(Gateway):
     ) -> None:
         base = base_environ(worker._listeners, config)
         call = type("Call", (Call,), {"__slots__": (), "gateway": self})
-        handler = make_handler(app, base, call, _believe if config.trust else None)
+        adjust = believing(config.trust) if config.trust else None
+        handler = make_handler(app, base, call, adjust)
         super().__init__(handler, config, worker, request_type)
 
     def send_rest(self, request: Request, writer: ThreadWriter, blocks: Blocks) -> None:
@@ -146,10 +148,20 @@ def _server_of(listener: Listener | None) -> tuple[str, str]:
     return (socket.gethostname() if host in ("0.0.0.0", "::") else host), str(port)
 
 
-def _believe(environ: dict[str, Any], request: Request) -> None:
-    """Put in what trusted proxies say about the client."""
-    environ["wsgi.url_scheme"] = request.scheme
-    client = request.client
-    if client is not None and client != environ.get("REMOTE_ADDR"):
-        environ["REMOTE_ADDR"] = client
-        environ.pop("REMOTE_PORT", None)  # the proxy's own
+def believing(trust: Trust) -> Adjust:
+    """Return what puts into an environ what trusted proxies say about the client."""
+
+    def adjust(environ: dict[str, Any], request: Request) -> None:
+        peer = environ["REMOTE_ADDR"] or None  # "" on a Unix socket
+        said = trust.resolve(peer, request.header_list(), int(environ.get("REMOTE_PORT", 0)))
+        if said.host is not None:
+            environ["REMOTE_ADDR"] = said.host
+            environ["REMOTE_PORT"] = str(said.port)
+            if not said.port:  # the peer's is the proxy's
+                del environ["REMOTE_PORT"]
+        if said.scheme is not None:
+            environ["wsgi.url_scheme"] = said.scheme
+        if said.authority is not None:
+            environ["HTTP_HOST"] = said.authority
+
+    return adjust

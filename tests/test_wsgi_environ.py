@@ -10,6 +10,7 @@ import pytest
 from wsgi_fakes import TEXT, Request, Served, answering
 
 from pyuring import Wsgi
+from pyuring.proxy import Trust
 
 # --- the environ -------------------------------------------------------------------------
 
@@ -103,6 +104,21 @@ def test_only_a_trusted_proxy_is_believed() -> None:
     assert told(()) == ("127.0.0.1", "4711", "http")
     assert told(("10.0.0.0/8",)) == ("127.0.0.1", "4711", "http")
     assert told(("127.0.0.1",)) == ("192.0.2.1", None, "https")
+
+
+def test_a_proxy_tells_host_and_port_where_these_are_believed() -> None:
+    seen: list[dict[str, Any]] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        seen.append(environ)
+        start_response("200 OK", list(TEXT))
+        return []
+
+    fields = [("Forwarded", 'for="192.0.2.1:99";host=example.org;proto=https')]
+    trust = Trust(("unix",), ("forwarded",))
+    environ = environ_of(Served(app, trust=trust), seen, fields=fields, peer=None)
+    assert (environ["REMOTE_ADDR"], environ["REMOTE_PORT"]) == ("192.0.2.1", "99")
+    assert (environ["HTTP_HOST"], environ["wsgi.url_scheme"]) == ("example.org", "https")
 
 
 def test_mounts_stand_beside_the_application() -> None:
