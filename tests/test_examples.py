@@ -136,6 +136,11 @@ def test_hello_greets_by_name() -> None:
         assert ask(served.address, "/?name=J%C3%BCrg") == (200, "Hello, Jürg!\n".encode())
 
 
+def test_hello_wsgi_says_hello() -> None:
+    with Served("examples.hello_wsgi:app", *FREE) as served:
+        assert ask(served.address, "/") == (200, b"Hello, World!\n")
+
+
 def test_hello_flask_says_hello() -> None:
     pytest.importorskip("flask")
     with Served("examples.hello_flask:app", *FREE) as served:
