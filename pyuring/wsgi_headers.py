@@ -45,7 +45,7 @@ def check_status(status: Any) -> None:
 
     1xx are no replies, and PEP 3333 has no way to send one.
     """
-    if type(status) is not str:
+    if not isinstance(status, str):
         raise TypeError(f"the status must be a str like '200 OK', not {status!r}")
     if not _STATUS.match(status):
         raise ValueError(f"the status must be like '200 OK', from 200 to 599, not {status!r}")
@@ -58,9 +58,9 @@ def check_field(field: Any) -> None:
     if not isinstance(field, tuple) or len(field) != 2:
         raise TypeError(f"a header field must be a tuple (name, value), not {field!r}")
     name, value = field
-    if type(name) is not str:
+    if not isinstance(name, str):
         raise TypeError(f"a header field's name must be a str, not {name!r}")
-    if type(value) is not str:
+    if not isinstance(value, str):  # a subclass will do: template engines mark safe text so
         raise TypeError(f"the value of the header field {name} must be a str, not {value!r}")
     if not _TOKEN.match(name):
         raise ValueError(f"not a header field's name: {name!r}")

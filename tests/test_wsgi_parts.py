@@ -67,6 +67,14 @@ def test_a_field_of_another_shape_is_refused(field: Any) -> None:
         check_field(field)
 
 
+def test_text_of_a_subclass_will_do() -> None:
+    class Safe(str):
+        __slots__ = ()
+
+    check_field((Safe("Location"), Safe("/x")))
+    check_status(Safe("200 OK"))
+
+
 def test_an_application_that_makes_names_up_does_not_fill_the_memory() -> None:
     for number in range(3000):
         check_field((f"X-{number}", "x"))
