@@ -212,6 +212,24 @@ def test_a_file_goes_out_whole_and_is_closed(
         assert client.get(method="HEAD")["Content-Length"] == str(5 * MIB + 1)
 
 
+def test_clients_that_go_while_a_file_is_sent_harm_nobody(
+    tmp_path: Path, descriptors_kept: None
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(100_000))
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", list(TEXT))
+        return environ["wsgi.file_wrapper"](path.open("rb"))
+
+    with serve(Wsgi(app)) as engine:
+        for _ in range(200):
+            with Client(engine.address) as client:  # gone with the reply unread: a reset
+                client.send(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+        with Client(engine.address) as client:
+            assert len(client.get().body) == 100_000
+
+
 @pytest.mark.parametrize("threads", [0, 1])
 def test_write_comes_before_what_is_returned(threads: int) -> None:
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:

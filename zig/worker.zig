@@ -335,7 +335,11 @@ pub fn WorkerType(comptime RingT: type, comptime HandlerT: type) type {
                     return receive.adjust(self, connection) and send.start(self, connection) and
                         closing.shut_down_writing(self, connection);
                 },
-                .flushing => return send.start(self, connection) and closing.finish_flush(self, connection),
+                .flushing => {
+                    if (!send.start(self, connection)) return false;
+                    // A file's part is sent at once, and may have found the peer gone.
+                    return connection.phase != .flushing or closing.finish_flush(self, connection);
+                },
                 .lingering => return receive.adjust(self, connection),
                 .releasing => return closing.release(self, connection),
             }
