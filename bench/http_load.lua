@@ -4,16 +4,11 @@
 local load = os.getenv("BENCH_LOAD") or "hello"
 local size = tonumber(os.getenv("BENCH_SIZE") or "0")
 
-if load == "headers" then
-   wrk.headers["User-Agent"] = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
-   wrk.headers["Accept"] = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
-   wrk.headers["Accept-Language"] = "en-US,en;q=0.5"
-   wrk.headers["Accept-Encoding"] = "gzip, deflate, br, zstd"
-   wrk.headers["Connection"] = "keep-alive"
-   wrk.headers["Cookie"] = "session=8f14e45fceea167a5a36dedd4bea2543; theme=dark"
-   wrk.headers["Upgrade-Insecure-Requests"] = "1"
-   wrk.headers["Cache-Control"] = "max-age=0"
-elseif load == "close" then
+for name, value in string.gmatch(os.getenv("BENCH_HEADERS") or "", "([^\n:]+): ([^\n]+)") do
+   wrk.headers[name] = value
+end
+
+if load == "close" then
    wrk.headers["Connection"] = "close"
 elseif load == "post" then
    wrk.method = "POST"

@@ -1,4 +1,4 @@
-"""One window of HTTP load against one server: wrk, and a client of our own that looks first.
+"""One window of HTTP load against one server: wrk, bench/load.zig, or a client for large bodies.
 
 Owns what is sent and what must come back. Never starts a server and prints nothing.
 """
@@ -15,16 +15,39 @@ import sys
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from harness import BENCH, CACHE, LOAD_CORE, BenchError, Running, pinned, tree_cpu_ns
+from harness import (
+    BENCH,
+    CACHE,
+    LOAD_CORE,
+    BenchError,
+    Running,
+    native_load,
+    pinned,
+    tree_cpu_ns,
+)
 
 BULK = str(BENCH / "peers" / "http_bulk.py")
 SCRIPT = str(BENCH / "http_load.lua")
 HELLO = b"Hello, world!"
+# What a browser sends with a request beside Host: eight fields.
+BROWSER = {
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8",
+    "Accept-Language": "en-US,en;q=0.5",
+    "Accept-Encoding": "gzip, deflate, br, zstd",
+    "Connection": "keep-alive",
+    "Cookie": "session=8f14e45fceea167a5a36dedd4bea2543; theme=dark",
+    "Upgrade-Insecure-Requests": "1",
+    "Cache-Control": "max-age=0",
+}
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One load: what wrk sends (the name in http_load.lua), how much, and the reply's body."""
+    """One load: its kind (for wrk the name in http_load.lua), how much, and the reply's body.
+
+    `size` is the body's for "post" and "upload", the requests in flight for "pipeline" and "full".
+    """
 
     name: str
     group: str
@@ -33,6 +56,7 @@ class Scenario:
     size: int = 0
     path: str = "/"
     reply: int = len(HELLO)
+    browser: bool = False
 
     @property
     def bulk(self) -> bool:
@@ -88,7 +112,8 @@ class Sample:
 
 def measure(running: Running, scenario: Scenario, seconds: int, nice: int) -> Sample:
     """One window, by the scenario's load."""
-    return (_bulk if scenario.bulk else wrk)(running, scenario, seconds, nice)
+    load = _bulk if scenario.bulk else _full if scenario.load == "full" else wrk
+    return load(running, scenario, seconds, nice)
 
 
 def wrk(running: Running, scenario: Scenario, seconds: int, nice: int) -> Sample:
@@ -96,9 +121,58 @@ def wrk(running: Running, scenario: Scenario, seconds: int, nice: int) -> Sample
     command = ["wrk", "-t", "1", "-c", str(scenario.connections), "-d", f"{seconds}s"]
     command += ["-s", SCRIPT, f"http://127.0.0.1:{running.port}{scenario.path}"]
     environment = {**os.environ, "BENCH_LOAD": scenario.load, "BENCH_SIZE": str(scenario.size)}
+    if scenario.browser:
+        environment["BENCH_HEADERS"] = "\n".join(f"{k}: {v}" for k, v in BROWSER.items())
     said, server_cpu, load_cpu = _run(running, scenario, command, environment, seconds, nice)
     said["window_ns"] = said.pop("window_us") * 1000
     return Sample(server_cpu_ns=server_cpu, load_cpu_ns=load_cpu, **said)
+
+
+def _full(running: Running, scenario: Scenario, seconds: int, nice: int) -> Sample:
+    """The same request and reply again and again, by a load so cheap that it is not the limit."""
+    request, reply = _request(running.port, scenario), _template(running.port, scenario)
+    command = [native_load(), "--mode", "fixed", "--port", str(running.port)]
+    command += ["--size", str(len(request)), "--reply", str(len(reply))]
+    command += ["--depth", str(scenario.size or 1), "--connections", str(scenario.connections)]
+    command += ["--warmup-ms", "0", "--window-ms", str(seconds * 1000)]
+    texts = (request + reply).decode("latin-1")
+    said, server_cpu, load_cpu = _run(running, scenario, command, None, seconds, nice, texts)
+    return Sample(
+        requests=said["messages"],
+        window_ns=said["window_ns"],
+        server_cpu_ns=server_cpu,
+        load_cpu_ns=load_cpu,
+        bytes=said["messages"] * len(reply),
+        p50_us=said["p50_ns"] / 1e3,
+        p99_us=said["p99_ns"] / 1e3,
+        broken=said["disconnects"] + said["refused"] + said["missing"],
+        statuses=said["mismatches"],
+        timeouts=0,
+    )
+
+
+def _request(port: int, scenario: Scenario) -> bytes:
+    fields = {"Host": f"127.0.0.1:{port}", **(BROWSER if scenario.browser else {})}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"GET {scenario.path} HTTP/1.1\r\n{head}\r\n".encode()
+
+
+def _template(port: int, scenario: Scenario) -> bytes:
+    """The server's reply, its date taken out: the load lets anything stand in place of a NUL."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(_request(port, scenario))
+        reply = b""
+        while not reply.endswith(HELLO):
+            piece = connection.recv(65536)
+            if not piece:
+                raise BenchError(f"the connection ended after {reply!r}")
+            reply += piece
+    at = reply.lower().find(b"\r\ndate: ")
+    if at < 0:
+        return reply
+    begin = at + len("\r\ndate: ")
+    end = reply.index(b"\r\n", begin)
+    return reply[:begin] + bytes(end - begin) + reply[end:]
 
 
 def _bulk(running: Running, scenario: Scenario, seconds: int, nice: int) -> Sample:
@@ -121,6 +195,7 @@ def _run(
     environment: dict[str, str] | None,
     seconds: int,
     nice: int,
+    texts: str | None = None,
 ) -> tuple[dict[str, Any], int, int]:
     """Run a load to its end: what it said, the server's CPU time, its own."""
     used = _children_cpu()
@@ -128,15 +203,16 @@ def _run(
     done = subprocess.run(
         command,
         env=environment,
+        input=texts,
         capture_output=True,
-        text=True,
+        encoding="latin-1",
         timeout=seconds + 60,
         preexec_fn=pinned(LOAD_CORE, nice),
         check=False,
     )
     server_cpu = tree_cpu_ns(running.pid) - before
-    if done.returncode != 0 or not done.stdout.strip():
-        raise BenchError(f"{running.server.name}, {scenario.name}: {done.stderr.strip()}")
+    if not done.stdout.strip():
+        raise BenchError(done.stderr.strip() or f"the load ended with {done.returncode}")
     said: dict[str, Any] = json.loads(done.stdout.strip().rpartition("\n")[2])
     return said, server_cpu, int((_children_cpu() - used) * 1e9)
 
@@ -151,7 +227,7 @@ def check(running: Running, scenario: Scenario, times: int = 3) -> str:
     if scenario.bulk:
         return ""  # the load looks at every byte itself
     try:
-        if scenario.load == "pipeline":
+        if scenario.load in ("pipeline", "full") and scenario.size > 1:
             return _check_pipeline(running.port, scenario.size)
         connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
         for number in range(1, times + 1):
@@ -167,7 +243,9 @@ def check(running: Running, scenario: Scenario, times: int = 3) -> str:
 
 
 def _check_once(connection: http.client.HTTPConnection, scenario: Scenario, number: int) -> str:
-    fields = {"Connection": "close"} if scenario.load == "close" else {}
+    fields = dict(BROWSER) if scenario.browser else {}
+    if scenario.load == "close":
+        fields["Connection"] = "close"
     if scenario.load == "mix":
         sent = {"name": "a name", "tags": ["one", "two"], "text": "x" * 950}
         fields["Content-Type"] = "application/json"
@@ -240,7 +318,7 @@ def _right(body: bytes, scenario: Scenario, number: int) -> bool:
 
 def reply_length(running: Running, scenario: Scenario) -> int:
     """The bytes of one whole reply on the wire, or 0 when its head does not tell (chunked)."""
-    if scenario.load in ("mix", "post") or scenario.bulk:
+    if scenario.load in ("mix", "post", "full") or scenario.bulk:
         return 0
     close = "Connection: close\r\n" if scenario.load == "close" else ""
     request = f"GET {scenario.path} HTTP/1.1\r\nHost: 127.0.0.1:{running.port}\r\n{close}\r\n"

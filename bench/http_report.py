@@ -25,6 +25,7 @@ def ratio(ours: list[Sample], peers: list[Sample]) -> float:
 def table(scenario: Scenario, found: dict[str, list[Sample]]) -> str:
     """One scenario: CPU per request (and KiB), latency, rate, how busy both sides were."""
     large = scenario.unit >= 1024
+    bound = scenario.load != "full"  # which never sleeps, so that it is always busy
     headers = [scenario.name, "us/req", "+-%", *(["ns/KiB"] if large else []), "/floor", "p50 us"]
     headers += ["p99 us", "req/s", "busy %", "load %", ""]
     rows = []
@@ -38,7 +39,7 @@ def table(scenario: Scenario, found: dict[str, list[Sample]]) -> str:
         row += [f"{report.median([s.p50_us for s in samples]):.0f}"]
         row += [f"{report.median([s.p99_us for s in samples]):.0f}"]
         row += [f"{report.median([s.rate for s in samples]):.0f}", f"{busy * 100:.0f}"]
-        row += [f"{load * 100:.0f}", "load-bound" if load > 0.9 > busy else ""]
+        row += [f"{load * 100:.0f}", "load-bound" if bound and load > 0.9 > busy else ""]
         rows.append(row)
     return report.table(headers, rows)
 

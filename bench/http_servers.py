@@ -141,10 +141,10 @@ SERVERS = {
     ),
     "gunicorn-sync": Kind(
         _gunicorn("sync"),
-        _WSGI_GROUPS,
+        (*_WSGI_GROUPS, FILE),
         "gunicorn",
         "closes after each reply: no keep-alive, no pipelining",
-        ("pipeline-16",),
+        ("pipeline-16", "full-1", "full-64", "full-headers-64", "full-pipeline-16"),
     ),
     "gunicorn-gthread": Kind(
         _gunicorn("gthread", "--threads", "4", "--keep-alive", "75"),

@@ -1,4 +1,4 @@
-//! The load generator: `load --mode echo|churn --port P --pid SERVER …` prints one line of JSON.
+//! The load generator: `load --mode echo|churn|fixed --port P --pid SERVER …` prints one line of JSON.
 //! Owns the command line and the report; load_echo.zig and load_churn.zig own the two loops.
 //! The server's CPU clock is read here, at the very edges of the measured window, so that neither
 //! start-up, warm-up nor scheduling of a third process is counted. Never prints while measuring.
@@ -8,17 +8,20 @@ const linux = std.os.linux;
 const net = @import("net.zig");
 const echo = @import("load_echo.zig");
 const churn = @import("load_churn.zig");
+const fixed = @import("load_fixed.zig");
 const Histogram = @import("histogram.zig").Histogram;
 
 pub const Options = struct {
-    mode: enum { echo, churn } = .echo,
+    mode: enum { echo, churn, fixed } = .echo,
     /// Where the server listens, on 127.0.0.1.
     port: u16 = 0,
     /// The server, whose CPU time is read; 0 for none.
     pid: i32 = 0,
     connections: u32 = 64,
     size: u32 = 64,
-    /// Messages in flight per connection (echo).
+    /// The bytes of a reply (fixed), which stands behind the request on standard input.
+    reply: u32 = 0,
+    /// Messages in flight per connection (echo, fixed).
     depth: u32 = 1,
     /// How the echo load moves its bytes: by io_uring where it may, else by epoll.
     io: enum { auto, ring, epoll } = .auto,
@@ -102,7 +105,8 @@ pub fn main(init: std.process.Init.Minimal) u8 {
     pattern.init();
     result = .{ .options = &options };
     switch (options.mode) {
-        .echo => echo.run(&options, &pattern, &result),
+        .echo => echo.run(&options, .{ .echo = &pattern }, &result),
+        .fixed => echo.run(&options, .{ .fixed = fixed.read(&options) }, &result),
         .churn => churn.run(&options, &pattern, &result),
     }
     print();
@@ -122,6 +126,8 @@ fn parse(args: std.process.Args) Options {
     if (options.connections == 0 or options.size == 0 or options.depth == 0) {
         net.die("--connections, --size and --depth start at 1", .{});
     }
+    if (options.mode != .fixed) options.reply = options.size;
+    if (options.reply == 0) net.die("--reply starts at 1", .{});
     return options;
 }
 

@@ -1,5 +1,5 @@
 //! The echo load: every connection keeps `depth` messages in flight and checks each byte that
-//! comes back against its place in its own stream.
+//! comes back against its place in its own stream; or against a fixed reply (load_fixed.zig).
 //! Owns the connections and the accounting; load_ring.zig and load_epoll.zig move the bytes, the
 //! first being cheaper, so that the server under test is what limits the rate.
 
@@ -7,6 +7,7 @@ const std = @import("std");
 const linux = std.os.linux;
 const net = @import("net.zig");
 const load = @import("load.zig");
+const Fixed = @import("load_fixed.zig").Fixed;
 const by_epoll = @import("load_epoll.zig");
 const by_ring = @import("load_ring.zig");
 
@@ -23,9 +24,29 @@ pub const Connection = struct {
     sending: bool = false,
 };
 
+/// What is sent and what must come back.
+pub const Content = union(enum) {
+    echo: *const net.Pattern,
+    fixed: *const Fixed,
+
+    fn piece(content: Content, connection: *const Connection, len: u64) []const u8 {
+        return switch (content) {
+            .echo => |pattern| pattern.at(connection.stream, connection.sent, @intCast(@min(len, net.piece_max))),
+            .fixed => |fixed| fixed.piece(connection.sent, len),
+        };
+    }
+
+    fn is_right(content: Content, connection: *const Connection, bytes: []const u8) bool {
+        return switch (content) {
+            .echo => |pattern| std.mem.eql(u8, pattern.at(connection.stream, connection.received, bytes.len), bytes),
+            .fixed => |fixed| fixed.is_right(connection.received, bytes),
+        };
+    }
+};
+
 pub const Echo = struct {
     options: *const load.Options,
-    pattern: *const net.Pattern,
+    content: Content,
     report: *load.Report,
     connections: []Connection,
     /// Nothing new is sent, what was sent is awaited.
@@ -34,10 +55,8 @@ pub const Echo = struct {
     /// What the connection may send now; empty when its depth is used up.
     pub fn next_piece(echo: *const Echo, connection: *const Connection) []const u8 {
         if (echo.stopping) return "";
-        const size = echo.options.size;
-        const allowed = (connection.received / size + echo.options.depth) * size;
-        const len: usize = @intCast(@min(allowed - connection.sent, net.piece_max));
-        return echo.pattern.at(connection.stream, connection.sent, len);
+        const allowed = (connection.received / echo.options.reply + echo.options.depth) * echo.options.size;
+        return echo.content.piece(connection, allowed - connection.sent);
     }
 
     /// Account for bytes handed over; a message's clock starts with its first byte.
@@ -52,14 +71,15 @@ pub const Echo = struct {
 
     /// Check and account for bytes that came back; false when they are wrong.
     pub fn received(echo: *Echo, connection: *Connection, bytes: []const u8, now: u64) bool {
-        const expected = echo.pattern.at(connection.stream, connection.received, bytes.len);
-        const early = connection.received + bytes.len > connection.sent;
-        const right = !early and std.mem.eql(u8, expected, bytes);
+        const size = echo.options.reply;
+        // An echo comes back byte by byte, a reply only after its whole request.
+        const due = if (echo.content == .echo) connection.sent else connection.sent / echo.options.size * size;
+        const early = connection.received + bytes.len > due;
+        const right = !early and echo.content.is_right(connection, bytes);
         if (early or (echo.options.verify == 1 and !right)) {
             echo.report.mismatches += 1;
             return false;
         }
-        const size = echo.options.size;
         var message = connection.received / size;
         connection.received += bytes.len;
         while (message < connection.received / size) : (message += 1) {
@@ -71,10 +91,10 @@ pub const Echo = struct {
 
     /// Messages that were sent whole and have not come back; a part of one is of no interest.
     fn outstanding(echo: *const Echo) u64 {
-        const size = echo.options.size;
+        const options = echo.options;
         var sum: u64 = 0;
         for (echo.connections) |connection| {
-            if (connection.open) sum += connection.sent / size - connection.received / size;
+            if (connection.open) sum += connection.sent / options.size - connection.received / options.reply;
         }
         return sum;
     }
@@ -82,11 +102,11 @@ pub const Echo = struct {
 
 var echo_storage: Echo = undefined;
 
-pub fn run(options: *const load.Options, pattern: *const net.Pattern, report: *load.Report) void {
+pub fn run(options: *const load.Options, content: Content, report: *load.Report) void {
     const echo = &echo_storage;
     echo.* = .{
         .options = options,
-        .pattern = pattern,
+        .content = content,
         .report = report,
         .connections = net.allocate(Connection, options.connections),
     };

@@ -49,7 +49,7 @@ pub fn init(the_echo: *load_echo.Echo) bool {
 /// Buffers as large as what a connection has in flight, two for each connection: few enough to
 /// stay in the processor's cache with small messages.
 fn provide_buffers() bool {
-    const in_flight = @as(u64, echo.options.size) * echo.options.depth;
+    const in_flight = @as(u64, echo.options.reply) * echo.options.depth;
     buffer_size = @intCast(std.math.clamp(in_flight, 2048, net.piece_max));
     const wanted = std.math.clamp(echo.options.connections * 2, 64, 8192);
     buffer_count = std.math.ceilPowerOfTwo(u16, @intCast(wanted)) catch unreachable;
