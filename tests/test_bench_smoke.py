@@ -93,7 +93,7 @@ def installed_http_servers() -> str:
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="the HTTP load generator wrk is missing")
 def test_http1_measures_every_server_and_checks_what_they_reply() -> None:
     servers = installed_http_servers()
-    scenarios = ("hello-64", "pipeline-16", "reply-64K")
+    scenarios = ("hello-64", "full-pipeline-16", "reply-64K")
     arguments = ("--servers", servers, "--scenarios", ",".join(scenarios), "--rounds", "1")
     results = bench("http1.py", "--quick", *arguments)
     assert not results["failed"]
@@ -117,6 +117,21 @@ def test_http1_gives_no_figure_for_a_wrong_reply() -> None:
         [sys.executable, "-c", code], cwd=BENCH, capture_output=True, text=True, check=False
     )
     assert done.stdout.startswith("BadStatusLine"), done.stderr
+
+
+def test_the_http_load_notices_wrong_bytes() -> None:
+    code = (
+        "import sys, http_load, http_servers\n"
+        "scenario = http_load.Scenario('full', 'hello', 'full', connections=2)\n"
+        "template = http_load._template\n"
+        "http_load._template = lambda *given: template(*given)[:-1] + b'?'\n"
+        "with http_servers.start('floor', 'hello', sys.executable, 0) as running:\n"
+        "    print(http_load.measure(running, scenario, 1, 0).errors)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=BENCH, capture_output=True, text=True, check=False
+    )
+    assert int(done.stdout) >= 2, done.stderr
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 13), reason="peers are compared on CPython 3.13")
