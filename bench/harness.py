@@ -326,7 +326,8 @@ def put_to_sleep(pid: int) -> None:
 
 
 def _signal_all(pid: int, number: signal.Signals) -> None:
-    for one in reversed(processes(pid)):
+    # Parents first, so that none sees a child stop or end, and starts another.
+    for one in processes(pid):
         with contextlib.suppress(ProcessLookupError):
             os.kill(one, number)
 
