@@ -26,6 +26,7 @@ pub fn build(b: *std.Build) void {
             .optimize = optimize,
             .strip = optimize != .Debug,
             .unwind_tables = .none,
+            .omit_frame_pointer = optimize != .Debug,
         }),
     });
     b.installArtifact(library);

@@ -59,7 +59,7 @@ pub const HeadParser = struct {
     }
 
     /// Copy without the fields that are not in use.
-    pub fn copy_from(self: *HeadParser, other: *const HeadParser) void {
+    pub noinline fn copy_from(self: *HeadParser, other: *const HeadParser) void {
         self.head.copy_from(&other.head);
         inline for (std.meta.fields(HeadParser)) |member| {
             if (comptime std.mem.eql(u8, member.name, "head")) continue;
@@ -124,7 +124,7 @@ pub const HeadParser = struct {
         return if (@as(u16, @bitCast(window[stop..][0..2].*)) == crlf) stop else null;
     }
 
-    fn unended(self: *HeadParser, class: scan.Class, window: []const u8, len_max: u32) Result {
+    noinline fn unended(self: *HeadParser, class: scan.Class, window: []const u8, len_max: u32) Result {
         const stop = self.scanned;
         if (stop - self.line_start > len_max) {
             return self.fail(if (class == .request_line) .request_line_too_long else .field_line_too_long);
@@ -140,7 +140,7 @@ pub const HeadParser = struct {
     }
 
     /// Null once a request line begins.
-    fn skip_empty_lines(self: *HeadParser, window: []const u8) ?Result {
+    noinline fn skip_empty_lines(self: *HeadParser, window: []const u8) ?Result {
         while (self.scanned < window.len) {
             const rest = window[self.scanned..];
             if (rest[0] != '\r') {

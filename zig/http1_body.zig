@@ -117,7 +117,7 @@ pub const BodyDecoder = struct {
     }
 
     /// RFC 9112 §7.1: everything in a chunked body but the data.
-    fn framing_byte(self: *BodyDecoder, byte: u8, limits: *const Limits) ?Reason {
+    noinline fn framing_byte(self: *BodyDecoder, byte: u8, limits: *const Limits) ?Reason {
         switch (self.phase) {
             .size => return self.size_byte(byte, limits),
             .extension => return self.extension_byte(byte, limits),

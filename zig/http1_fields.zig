@@ -59,7 +59,7 @@ pub inline fn add(head: *Head, facts: *Facts, bytes: []const u8, start: usize, e
 }
 
 /// What is wrong with a line whose first `good` bytes may stand in a name.
-pub fn name_fault(line: []const u8, good: usize, first: bool) Reason {
+pub noinline fn name_fault(line: []const u8, good: usize, first: bool) Reason {
     @branchHint(.cold);
     if (scan.is_space(line[0])) return if (first) .space_before_fields else .obs_fold;
     if (line[0] == ':') return .name_empty;
@@ -82,7 +82,7 @@ fn add_host(head: *Head, facts: *Facts, value: []const u8, span: Span) ?Reason {
 }
 
 /// RFC 9112 §6.3: one field of nothing but digits.
-fn add_length(head: *Head, facts: *Facts, value: []const u8) ?Reason {
+noinline fn add_length(head: *Head, facts: *Facts, value: []const u8) ?Reason {
     if (facts.length) return .length_twice;
     facts.length = true;
     if (facts.coding) return .length_with_coding;
@@ -100,7 +100,7 @@ fn add_length(head: *Head, facts: *Facts, value: []const u8) ?Reason {
 
 /// RFC 9112 §6.1, §6.3, §7. `raw` is all that follows the colon: `chunked` spelt in any other way is
 /// what one server takes for chunked and the next one does not.
-fn add_coding(head: *Head, facts: *Facts, raw: []const u8) ?Reason {
+noinline fn add_coding(head: *Head, facts: *Facts, raw: []const u8) ?Reason {
     if (facts.coding) return .coding_twice;
     facts.coding = true;
     if (facts.length) return .length_with_coding;
@@ -132,7 +132,7 @@ fn only_unknown_codings(value: []const u8) bool {
 }
 
 /// RFC 9112 §9.3; any other option names a field that ends here, as all do.
-fn add_connection(facts: *Facts, value: []const u8) void {
+noinline fn add_connection(facts: *Facts, value: []const u8) void {
     var options = std.mem.splitScalar(u8, value, ',');
     while (options.next()) |raw| {
         const option = scan.trim(raw);
@@ -143,7 +143,7 @@ fn add_connection(facts: *Facts, value: []const u8) void {
 }
 
 /// RFC 9110 §10.1.1: a list, of which empty elements are ignored.
-fn add_expect(facts: *Facts, value: []const u8) void {
+noinline fn add_expect(facts: *Facts, value: []const u8) void {
     var expectations = std.mem.splitScalar(u8, value, ',');
     while (expectations.next()) |raw| {
         const expectation = scan.trim(raw);

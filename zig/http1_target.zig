@@ -38,14 +38,14 @@ fn parse_version(head: *Head, text: *const [version_len]u8) ?Reason {
     return null;
 }
 
-fn method_fault(line: []const u8) Reason {
+noinline fn method_fault(line: []const u8) Reason {
     @branchHint(.cold);
     const space = std.mem.indexOfScalar(u8, line, ' ') orelse return .request_line_malformed;
     return if (space == 0) .request_line_malformed else .method_invalid;
 }
 
 /// What is wrong behind the method of a line that does not end in a space and eight more bytes.
-fn version_fault(rest: []const u8) Reason {
+noinline fn version_fault(rest: []const u8) Reason {
     @branchHint(.cold);
     const space = std.mem.indexOfScalar(u8, rest, ' ') orelse return .http_0_9;
     return if (space == 0) .request_line_malformed else .version_malformed;
@@ -74,7 +74,7 @@ fn parse_target(head: *Head, bytes: []const u8) ?Reason {
 }
 
 /// RFC 9112 §3.2.2: http and https only, with an authority, which wins over Host.
-fn parse_absolute(head: *Head, bytes: []const u8) ?Reason {
+noinline fn parse_absolute(head: *Head, bytes: []const u8) ?Reason {
     const target = head.target.of(bytes);
     const colon = std.mem.indexOf(u8, target, "://") orelse return .target_form;
     const scheme = target[0..colon];
@@ -106,7 +106,7 @@ fn split(head: *Head, bytes: []const u8, start: usize, end: usize) ?Reason {
 }
 
 /// uri-host [":" port] (RFC 9112 §3.2, RFC 3986 §3.2.2): no userinfo, no path, no list, not empty.
-pub fn valid_authority(text: []const u8) bool {
+pub noinline fn valid_authority(text: []const u8) bool {
     var at: usize = 0;
     if (text.len > 0 and text[0] == '[') {
         at = 1;
