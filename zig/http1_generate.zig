@@ -74,12 +74,16 @@ pub const Generator = struct {
     fn mutate(self: *Generator) void {
         if (self.len == 0) return;
         const at = self.below(self.len);
-        switch (self.below(6)) {
+        switch (self.below(7)) {
             0 => self.buffer[at] = self.random.int(u8),
             1 => self.buffer[at] ^= @as(u8, 1) << self.random.int(u3),
             2 => self.remove(at, 1 + self.below(3)),
             3 => self.insert(at, tokens[self.below(tokens.len)]),
             4 => self.len = at,
+            // A line's end, where most of what may go wrong goes wrong.
+            5 => if (std.mem.indexOf(u8, self.buffer[at..self.len], "\r\n")) |offset| {
+                self.buffer[at + offset + self.below(2)] = "\r\n0 :;"[self.below(6)];
+            },
             else => {
                 const from = self.below(self.len);
                 var copy: [24]u8 = undefined;

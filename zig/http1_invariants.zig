@@ -136,7 +136,7 @@ fn check_chunked(body: []const u8, got: []const u8) Wrong!void {
 
 test "http1 fuzz smoke: fixed seeds keep every invariant, and are not all rubbish" {
     counts = .{};
-    for (0..1500) |seed| {
+    for (0..4000) |seed| {
         check_seed(seed) catch |wrong| {
             std.debug.print("seed {d}: {f}\n", .{ seed, std.ascii.hexEscape(input, .lower) });
             return wrong;
