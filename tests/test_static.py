@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,29 @@ def test_what_is_not_there_and_what_is_none_of_the_clients_business(
     assert b"secret" not in reply.content
     if reply.status == 301:
         assert target == ""
+
+
+PIECES = (
+    "..", ".", "", "%2e%2e", "%2e", "%2f", "%5c", "\\", "%00", "..%2f", "%252e%252e",
+    "secret", "a.txt", "%ff",
+    "sub", "updir", "outside", "absolute", "inside", "subdir", "site", "site-secret", "%c0%ae",
+    "..;", "...", "~", "*", "?", "etc", "passwd",
+)  # fmt: skip
+
+
+@pytest.mark.usefixtures("descriptors_kept")
+def test_no_path_leads_out_of_the_root(root: Path, rng: random.Random) -> None:
+    files = StaticFiles(root)
+    inside = 0
+    for _ in range(3000):
+        target = "/" + rng.choice(("/", "/", "", "%2f")).join(
+            rng.choice(PIECES) for _ in range(rng.randrange(1, 6))
+        )
+        reply = ask(files, target)
+        assert b"secret" not in reply.content, target
+        assert reply.status in (200, 301, 404), target
+        inside += reply.status == 200
+    assert inside > 10
 
 
 @pytest.mark.parametrize("target", ["/inside", "/subdir/index.html", "/subdir/", "/.well-known/x"])
