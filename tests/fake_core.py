@@ -12,16 +12,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from pyuring import _native
 from pyuring.errors import EngineClosedError
-from pyuring.timers import Handle
-
-if not hasattr(_native, "RequestCore"):  # a library without HTTP
-    _native.RequestCore = type("RequestCore", (), {"__slots__": ()})
-
 from pyuring.gateway import Gateway
 from pyuring.http_config import HttpConfig
 from pyuring.request import Request
+from pyuring.timers import Handle
 
 HIGH, LOW = 64 * 1024, 16 * 1024
 

@@ -62,7 +62,7 @@ VERSIONS = group("9112 §2.3", [
     ("HTTP/9.9", get(line=b"GET / HTTP/9.9"), 505),
     ("HTTP/0.9 by name", get(line=b"GET / HTTP/0.9"), 400),
     ("HTTP/0.9 by omission", b"GET /\r\n\r\n", 400),
-    ("HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+    ("HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
     ("TLS hello", bytes.fromhex("1603010200010001fc0303") + b"\x00" * 40, 400),
     ("SSL 2 hello", bytes.fromhex("802e0103010015000000100700c0"), 400),
     ("version in lower case", get(line=b"GET / http/1.1"), 400),

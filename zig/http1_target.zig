@@ -9,6 +9,8 @@ const Reason = types.Reason;
 const Span = types.Span;
 
 const version_len = "HTTP/1.1".len;
+/// What an HTTP/2 client says first (RFC 9113 §3.4): no request, whatever it looks like.
+const preface_line = "PRI * HTTP/2.0";
 
 /// Parse the request line `bytes[start..end]`, CRLF excluded (RFC 9112 §3). Null: it is good.
 pub fn parse(head: *Head, bytes: []const u8, start: usize, end: usize) ?Reason {
@@ -22,7 +24,9 @@ pub fn parse(head: *Head, bytes: []const u8, start: usize, end: usize) ?Reason {
     if (rest.len < 1 + 1 + version_len or rest[rest.len - version_len - 1] != ' ') {
         return version_fault(rest);
     }
-    if (parse_version(head, rest[rest.len - version_len ..][0..version_len])) |reason| return reason;
+    if (parse_version(head, rest[rest.len - version_len ..][0..version_len])) |reason| {
+        return if (std.mem.eql(u8, line, preface_line)) .http_2_preface else reason;
+    }
     head.method = .between(start, start + at);
     head.target = .between(start + target_at, end - version_len - 1);
     return parse_target(head, bytes);

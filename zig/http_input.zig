@@ -161,8 +161,7 @@ fn admit(worker: *PythonWorker, http: *HttpConnection, parsed: *const http1.Head
     }
     if (http.decoder.is_done()) return http_exchange.complete(worker, http, "");
     const large = parsed.framing == .length and parsed.content_length > config.buffered_body;
-    http.reading = if (large or http.expects) .streaming else .gathering;
-    if (http.reading == .streaming) http_exchange.start(worker, http);
+    if (large or http.expects) begin_stream(worker, http) else http.reading = .gathering;
 }
 
 /// One step of a body; 0 when it came to an end that ends the connection.
@@ -200,12 +199,19 @@ fn gather(worker: *PythonWorker, http: *HttpConnection, data: []const u8, done: 
     }
     if (http.gathered.len <= http.gateway.config.buffered_body) return;
     // A chunked body that turns out to be large.
-    http.reading = .streaming;
     var first = http.gathered;
     http.gathered = .{};
     defer first.clear();
-    http_exchange.start(worker, http);
+    begin_stream(worker, http);
     if (http.reading == .streaming and http.request != null) stream(worker, http, first.slice(), false);
+}
+
+/// The body goes up as it comes, on a thread of its own. Nothing more is received until that
+/// thread asks: it may have to wait for its turn, as many others do.
+fn begin_stream(worker: *PythonWorker, http: *HttpConnection) void {
+    http.reading = .streaming;
+    http.unread = http_config.stream_max;
+    http_exchange.start(worker, http);
 }
 
 fn stream(worker: *PythonWorker, http: *HttpConnection, data: []const u8, done: bool) void {
