@@ -76,6 +76,20 @@ def test_fields_are_in_the_environ() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("target", "host", "path"),
+    [
+        ("http://other:81/a?b", "other:81", "/a"),
+        ("HTTP://other", "other", "/"),
+        ("https://other?b", "other", "/"),
+        ("/a?c=http://other/", "test", "/a"),
+    ],
+)
+def test_the_authority_of_an_absolute_target_wins(target: str, host: str, path: str) -> None:
+    head = f"OPTIONS {target} HTTP/1.1\r\nHost: test\r\n\r\n".encode()
+    assert told(telling("HTTP_HOST", "PATH_INFO"), head) == [f"'{host}'", f"'{path}'"]
+
+
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_the_protocol_is_in_the_environ(version: str) -> None:
     head = f"GET / HTTP/{version}\r\nHost: test\r\n\r\n".encode()

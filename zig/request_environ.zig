@@ -25,6 +25,7 @@ const Keys = struct {
     REMOTE_PORT: *Object,
     CONTENT_TYPE: *Object,
     CONTENT_LENGTH: *Object,
+    HTTP_HOST: *Object,
 };
 var keys: Keys = undefined;
 var keys_ready = false;
@@ -52,7 +53,18 @@ pub fn fill(object: *Object, environ: *Object) Error!void {
     for (self.field_list()) |field| {
         try put_field(environ, self.text(field.name), self.text(field.value));
     }
+    if (authority_of(self.text(self.target))) |authority| {
+        try put_new(environ, keys.HTTP_HOST, request_text.latin1(authority));
+    }
     try put_peer(self, environ);
+}
+
+/// The authority of a target in absolute form, which wins over Host (RFC 9112 §3.2.2).
+fn authority_of(target: []const u8) ?[]const u8 {
+    if (target.len == 0 or target[0] == '/') return null;
+    const from = (std.mem.indexOf(u8, target, "://") orelse return null) + 3;
+    const end = std.mem.indexOfAnyPos(u8, target, from, "/?") orelse target.len;
+    return target[from..end];
 }
 
 fn put(environ: *Object, key: *Object, value: *Object) Error!void {
