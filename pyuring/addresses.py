@@ -31,6 +31,8 @@ class Address(NamedTuple):
     path: str = ""
     fd: int = -1
     sock: socket.socket | None = None
+    fds: tuple[int, ...] = ()  # of kind "fd": a socket for each worker, all on one address
+    shared: bool = False  # processes accept from it side by side: take turns
 
     def __str__(self) -> str:
         """Return the address as `parse` reads it."""

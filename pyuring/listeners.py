@@ -69,7 +69,7 @@ class Listener:
         self.name: Any = sock.getsockname()
         # Opened now, because `close` must not need a descriptor: there may be none left (F21).
         self._placeholder = socket.socket(sock.family, socket.SOCK_STREAM) if owned else None
-        self.sharers = 1  # workers that accept from this very socket
+        self.sharers = 1  # who accept from this very socket: workers, of other processes too
         self.closed = False
         self._inode = self._file_id()
 
@@ -112,6 +112,27 @@ class Listener:
         poll = select.poll()
         poll.register(self.fd, select.POLLIN)
         return bool(poll.poll(0))
+
+    def limit_blocking(self) -> None:
+        """Let a blocking accept(2) give up after a moment, for a queue that others empty too.
+
+        Whoever empties it looks first, and would wait for ever for a connection that another
+        has taken meanwhile. Accepted sockets inherit the time; they are non-blocking.
+        """
+        moment = struct.pack("@ll", 0, 1000)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, moment)
+
+    def join(self) -> Listener:
+        """Return one more listener on the same TCP address; the kernel shares connections out."""
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._reuse_port = True
+        sock = _bind(Sockaddr(self.family, self.name), self._backlog, True, True)
+        return Listener(sock, owned=True, backlog=self._backlog, reuse_port=True)
+
+    @property
+    def can_be_joined(self) -> bool:
+        """Whether `join` works: a TCP socket of our own."""
+        return self._owned and self.family != socket.AF_UNIX
 
     def close(self) -> None:
         """Stop listening, keeping the descriptor's number (step 3); again is nothing."""
@@ -173,8 +194,11 @@ def open_listeners(
     others join its port (F25). Unix and inherited sockets are shared. A busy address is tried
     again for a second (F57); then OSError names it. Name lookup may block.
     """
+    if address.fds:
+        adopted = [_adopt(Address("fd", fd=each), backlog) for each in address.fds]
+        return [[adopted[index % len(adopted)]] for index in range(workers)]
     if address.kind in ("fd", "socket"):
-        return _share(_adopt(address, backlog), workers)
+        return _share(_adopt(address, backlog), workers, others=address.shared)
     if address.kind == "unix":
         _remove_stale(address.path)
         sock = _bind(Sockaddr(socket.AF_UNIX, address.path), backlog, False, False)
@@ -248,8 +272,11 @@ def _open_group(
     return int(place.address[1])
 
 
-def _share(listener: Listener, workers: int) -> list[list[Listener]]:
-    listener.sharers = workers
+def _share(listener: Listener, workers: int, others: bool = False) -> list[list[Listener]]:
+    """Give one listener to every worker; `others` are further processes that accept from it."""
+    listener.sharers = workers + (1 if others else 0)
+    if listener.sharers > 1:
+        listener.limit_blocking()
     return [[listener] for _ in range(workers)]
 
 

@@ -65,6 +65,9 @@ class Worker:
     ) -> None:
         self.index = index
         self.failure: BaseException | None = None
+        if any(listener.sharers > 1 for listener in listeners):
+            # A multishot accept is woken first for ever: who shares takes turns (decision 0008).
+            settings = {**settings, "multishot_accept": 0}
         self.settings = settings
         self.ring_refused = False
         self.aborted = False
