@@ -22,6 +22,10 @@ PYTHON_LAYERS: Layers = (
     ("__main__",),
     ("serving",),
     ("testing", "supervisor"),
+    ("group",),
+    ("questions", "settings", "signals", "slots", "sockets"),
+    ("processes",),
+    ("child",),
     ("wsgi",),
     ("wsgi_call",),
     ("wsgi_errors", "wsgi_file", "wsgi_headers"),
@@ -50,6 +54,10 @@ PYTHON_LAYERS: Layers = (
     ("capability", "buffers"),
     ("ring",),
     ("_native",),
+    ("group",),
+    ("questions", "settings", "signals", "slots", "sockets"),
+    ("processes",),
+    ("child",),
     ("addresses", "constants", "errors", "messages", "reasons", "reports", "usage"),
 )
 
