@@ -28,10 +28,14 @@ _SOURCES = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, or 2 for a mistake of the caller's."""
     options = _parser().parse_args(arguments)
+    options.arguments = sys.argv[1:] if arguments is None else arguments
     try:
         return int(options.command(options))
     except UsageError as error:
-        say(error)
+        from pyuring.supervised import tell_parent
+
+        if not tell_parent(error):
+            say(error)
         return 2
 
 
@@ -96,9 +100,9 @@ def _serve(arguments: argparse.Namespace) -> int:
     if arguments.print_config:
         _print(show(effective).rstrip("\n"))
         return 0
-    from pyuring.serving import serve
+    from pyuring.supervised import serve
 
-    return serve(effective.options)
+    return serve(effective.options, arguments.arguments)
 
 
 def _probe(options: argparse.Namespace) -> int:

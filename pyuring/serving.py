@@ -1,8 +1,8 @@
 """From options to something that serves: the application, the engine, logs and metrics around it.
 
-Owns what `pyuring serve` does after its options are read, and the signals. Never reads a flag,
-a variable or a file itself. What belongs to HTTP and to several processes is imported where it
-is used: a protocol's server does without.
+Owns what `pyuring serve` does in one process, and its signals; several are supervised.py's. Never
+reads a flag, a variable or a file itself. What belongs to HTTP is imported where it is used: a
+protocol's server does without.
 """
 
 from __future__ import annotations
@@ -25,26 +25,30 @@ if TYPE_CHECKING:
     from pyuring.metrics_server import MetricsServer
     from pyuring.worker import Worker
 
-__all__ = ["announce", "application", "make_engine", "serve", "snapshots", "wanted_addresses"]
+__all__ = [
+    "Around",
+    "announce",
+    "application",
+    "make_engine",
+    "open_access_log",
+    "serve",
+    "snapshots",
+    "start",
+    "wanted_addresses",
+]
 
 
 def serve(options: Options) -> int:
-    """Serve until the first SIGINT or SIGTERM, drain, and return the exit status."""
-    if options.app is None:
-        raise UsageError("the following arguments are required: MODULE:NAME")
-    if options.processes > 1 or options.reload or options.max_requests:
-        return _supervise(options)
+    """Serve in this process until the first SIGINT or SIGTERM, drain, return the exit status."""
     from queue import SimpleQueue
 
     log = open_access_log(options)
     engine = make_engine(options, application(options), wanted_addresses(options), log)
     events: SimpleQueue[int] = SimpleQueue()
     watch_signals(events)
-    with _Around(options, engine, log):
-        try:
-            engine.start()
-        except (OSError, ValueError) as error:
-            raise UsageError(getattr(error, "strerror", None) or error) from None
+    with Around(options, log) as around:
+        around.tell(lambda: snapshots(engine))
+        start(engine)
         if options.log_level in ("debug", "info"):
             announce(engine, options.workers)
         engine.on_end(lambda: events.put(0))
@@ -53,6 +57,14 @@ def serve(options: Options) -> int:
         if engine.failure is not None and not stopped_by:
             raise engine.failure
     return 0
+
+
+def start(engine: Engine) -> None:
+    """Start an engine; what keeps it from that is the caller's to put right."""
+    try:
+        engine.start()
+    except (OSError, ValueError) as error:
+        raise UsageError(getattr(error, "strerror", None) or error) from None
 
 
 def application(options: Options) -> Application:
@@ -154,26 +166,28 @@ def watch_signals(events: SimpleQueue[int]) -> None:
         signal.signal(number, note)
 
 
-class _Around:
-    """What lives as long as the engine does: metrics endpoint, pid file, access log."""
+class Around:
+    """What lives as long as a server does: pid file, access log, metrics endpoint."""
 
-    def __init__(self, options: Options, engine: Engine, log: AccessLog | None) -> None:
-        self._options, self._engine, self._log = options, engine, log
+    def __init__(self, options: Options, log: AccessLog | None = None) -> None:
+        self._options, self._log = options, log
         self._metrics: MetricsServer | None = None
         self._pid: str | None = None
 
-    def __enter__(self) -> None:
-        try:
-            if self._options.metrics is not None:
-                self._metrics = open_metrics(self._options, lambda: snapshots(self._engine))
-            if self._options.pid is not None:
-                write_pid(self._options.pid)
-                self._pid = self._options.pid
-        except BaseException:
-            self.__exit__()
-            raise
+    def __enter__(self) -> Around:
+        """Write the pid file, if one was asked for."""
+        if self._options.pid is not None:
+            write_pid(self._options.pid)
+            self._pid = self._options.pid
+        return self
+
+    def tell(self, found: Callable[[], list[dict[str, Any]]]) -> None:
+        """Serve metrics, if that was asked for."""
+        if self._options.metrics is not None:
+            self._metrics = open_metrics(self._options, found)
 
     def __exit__(self, *_: object) -> None:
+        """Close and remove what there is."""
         if self._metrics is not None:
             self._metrics.close()
         if self._log is not None:
@@ -213,7 +227,7 @@ def remove_pid(path: str) -> None:
         pass  # gone already, or not ours: nothing to tidy up
 
 
-# --- HTTP and several processes: imported where they are used --------------------------------
+# --- HTTP: imported where it is used ----------------------------------------------------------
 
 
 def _served(options: Options, application: Application, log: AccessLog | None) -> Any:
@@ -265,13 +279,3 @@ def mounts(options: Options) -> dict[str, Any]:
     from pyuring.static import StaticFiles
 
     return {options.static_path or "/": StaticFiles(options.static)}
-
-
-def _supervise(options: Options) -> int:
-    """Hand over to the supervisor: several processes, their replacement, reloading."""
-    try:
-        from pyuring.supervisor import supervise  # type: ignore[import-not-found,unused-ignore]
-    except ModuleNotFoundError:
-        wanted = "--processes" if options.processes > 1 else "--reload and --max-requests"
-        raise UsageError(f"{wanted}: this build has no supervisor") from None
-    return int(supervise(options))

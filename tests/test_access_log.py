@@ -8,8 +8,6 @@ import os
 import random
 import re
 import select
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -21,7 +19,6 @@ from conftest import RunPython
 from pyuring import access_log
 from pyuring.access_log import FORMATS, AccessLog
 
-ROOT = Path(__file__).parent.parent
 FULL = "/dev/full"
 
 
@@ -159,6 +156,8 @@ def test_nothing_that_a_client_sends_forges_a_line_or_reaches_a_terminal(
 def test_escapes_are_apaches(path: Path) -> None:
     line = one_line(path, Asked('/"\\\x1b\u00e9\n'), "common")
     assert r'"GET /\x22\x5c\x1b\xe9\x0a HTTP/1.1"' in line
+    path.unlink()
+    assert r'"GET /\xe9 HTTP/1.1"' in one_line(path, Asked("/\u00e9"), "common")
 
 
 # --- when it is written ----------------------------------------------------------------------
@@ -329,26 +328,22 @@ def test_a_reader_that_is_stuck_holds_no_worker_up(
     assert "lines are lost" in capfd.readouterr().err
 
 
-def test_lines_in_a_pipe_are_not_mixed_with_another_processes(path: Path) -> None:
+def test_a_pipe_gets_whole_lines_in_pieces_that_it_does_not_divide(path: Path) -> None:
+    """So that lines of several processes, which share it, are not mixed (pipe(7), PIPE_BUF)."""
+    log = AccessLog(str(path), "common")
+    texts = [f"{number:0{size}}\n" for number, size in enumerate([2000] * 5 + [9, 5000, 9])]
+    assert [count for count, _ in log._sink._blocks(texts)] == [8]
     reader, writer = os.pipe()
-    code = (
-        "import sys; sys.path[:0] = ['tests', '.']\n"
-        "from test_access_log import AccessLog, Asked\n"
-        "log = AccessLog('-')\n"
-        "for n in range(3000): log.write(Asked('/' + sys.argv[1] * 50), 200, 1, 1)\n"
-        "log.close()"
-    )
-    writers = [
-        subprocess.Popen([sys.executable, "-c", code, letter], stdout=writer, cwd=ROOT)
-        for letter in "ab"
-    ]
+    os.dup2(writer, log._sink._fd)
+    blocks = log._sink._blocks(texts)
+    assert b"".join(block for _, block in blocks).decode() == "".join(texts)
+    assert [count for count, _ in blocks] == [2, 2, 2, 1, 1]
+    for count, block in blocks:
+        assert block.endswith(b"\n")
+        assert len(block) <= select.PIPE_BUF or count == 1
+    log.close()
+    os.close(reader)
     os.close(writer)
-    with os.fdopen(reader, "rb") as file:
-        found = file.read().decode().split("\n")[:-1]
-    assert [each.wait() for each in writers] == [0, 0]
-    assert len(found) == 6000
-    for line in found:
-        assert re.search(r'"GET /(a{50}|b{50}) HTTP/1\.1" 200 1 "-" "-"$', line)
 
 
 def test_a_torn_line_is_ended_before_the_next(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,15 +112,6 @@ def test_the_engine_gets_its_options() -> None:
     assert (config.reuse_port, config.tier) == (True, "base")
 
 
-def test_several_processes_go_to_the_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("pyuring.supervisor")
-    module.supervise = lambda options: options.processes + 10  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "pyuring.supervisor", module)
-    assert serving.serve(Options(app=ECHO, processes=2)) == 12
-    assert serving.serve(Options(app=ECHO, reload=True)) == 11
-    assert serving.serve(Options(app=ECHO, max_requests=5)) == 11
-
-
 # --- the command -------------------------------------------------------------------------------
 
 

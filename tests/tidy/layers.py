@@ -20,6 +20,7 @@ Layers = Sequence[Sequence[str]]
 PYTHON_LAYERS: Layers = (
     ("__init__",),
     ("__main__",),
+    ("supervised",),
     ("serving",),
     ("testing", "supervisor"),
     ("group",),

@@ -1,0 +1,139 @@
+"""`pyuring serve` with several processes: the parent's side, and that of each process.
+
+Owns the decision which of the two this process is, and what options mean for it. Never supervises
+by itself: supervisor.py and child.py do, and are imported only where they are needed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from pyuring import serving
+from pyuring.options import Options
+from pyuring.usage import UsageError, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["serve", "tell_parent"]
+
+_CHILD_VARIABLE = "PYURING_CHILD_FD"  # child.ENVIRONMENT, without importing it
+
+
+def serve(options: Options, arguments: Sequence[str]) -> int:
+    """Serve until the end, in this process or as the parent of several; return the status.
+
+    `arguments` are the command line's: each process is started with the same ones.
+    """
+    child = _child()
+    if child is not None:
+        return _serve_as_child(child, options)
+    if options.app is None:
+        raise UsageError("the following arguments are required: MODULE:NAME")
+    if options.processes > 1 or options.reload or options.max_requests:
+        return _supervise(options, arguments)
+    return serving.serve(options)
+
+
+def tell_parent(problem: UsageError) -> bool:
+    """Tell the supervisor, if there is one, why this process cannot serve."""
+    child = _child()
+    if child is None:
+        return False
+    child.failed(str(problem))
+    return True
+
+
+def _child() -> Any:
+    """Return this process's side of its supervision, or None; before the application is loaded."""
+    if _CHILD_VARIABLE not in os.environ and "pyuring.child" not in sys.modules:
+        return None
+    from pyuring.child import channel  # type: ignore[import-not-found,unused-ignore]
+
+    return channel()
+
+
+def _serve_as_child(child: Any, options: Options) -> int:
+    """Serve what the parent listens on, until it says otherwise."""
+    log = serving.open_access_log(options)
+    try:
+        engine = serving.make_engine(options, serving.application(options), child.addresses(), log)
+        serving.start(engine)
+        child.ready(engine)
+        return int(child.serve_until_told(engine))
+    finally:
+        if log is not None:
+            log.close()
+
+
+def _supervise(options: Options, arguments: Sequence[str]) -> int:
+    """Be the parent of processes that serve."""
+    try:
+        from pyuring.supervisor import (  # type: ignore[import-not-found,unused-ignore]
+            Supervisor,
+            SupervisorSettings,
+            run,
+        )
+    except ModuleNotFoundError:
+        wanted = "--processes" if options.processes > 1 else "--reload and --max-requests"
+        raise UsageError(f"{wanted}: this build has no supervisor") from None
+    if options.reload_dir and not hasattr(Supervisor, "watch"):
+        raise UsageError("--reload-dir: this build watches what the application imports, only")
+    with serving.Around(options) as around:
+
+        def started(parent: Any) -> None:
+            around.tell(lambda: snapshots(parent.metrics()))
+            if options.reload_dir:
+                parent.watch(sources(options.reload_dir))
+
+        return int(run(_settings(SupervisorSettings, options, started), list(arguments)))
+
+
+def _settings(make: Any, options: Options, started: Any) -> Any:
+    """Return the SupervisorSettings that the options describe."""
+    quiet = options.log_level not in ("debug", "info")
+
+    def log(text: str) -> None:
+        if not (quiet and text.startswith(("listening on ", "not "))):
+            say(text)
+
+    try:
+        return make(
+            bind=serving.wanted_addresses(options),
+            processes=options.processes,
+            workers=options.workers,
+            backlog=options.backlog,
+            reuse_port=options.reuse_port,
+            max_requests=options.max_requests,
+            max_requests_jitter=options.max_requests_jitter,
+            graceful_timeout=options.graceful_timeout,
+            reload=options.reload,
+            log=log,
+            started=started,
+        )
+    except ValueError as error:
+        raise UsageError(error) from None
+
+
+def snapshots(processes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the counters of each process, labelled; those that have ended are added up in one."""
+    return [
+        {
+            "process": str(each["pid"]) if each["pid"] else "ended",
+            "worker": "all",
+            **each["metrics"],
+        }
+        for each in processes
+    ]
+
+
+def sources(directories: Sequence[str]) -> Iterator[str]:
+    """Yield the Python files below some directories; UsageError for one that is not there."""
+    for directory in directories:
+        if not os.path.isdir(directory):
+            raise UsageError(f"--reload-dir: {directory} is no directory")
+        for place, inner, names in os.walk(directory):
+            inner[:] = [name for name in inner if not name.startswith((".", "__"))]
+            yield from (os.path.join(place, name) for name in names if name.endswith(".py"))

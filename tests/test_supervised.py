@@ -1,0 +1,194 @@
+"""Several processes: what the supervisor is told, what each process does."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pyuring import serving, supervised
+from pyuring.options import Options
+from pyuring.usage import UsageError
+
+ECHO = "examples.echo:Echo"
+
+
+class Settings(SimpleNamespace):
+    pass
+
+
+class Parent:
+    def __init__(self) -> None:
+        self.watched: list[str] = []
+
+    def metrics(self) -> list[dict[str, Any]]:
+        ended = {"pid": 0, "state": "ended", "metrics": {"accepted": 2}}
+        return [{"pid": 77, "state": "ready", "metrics": {"accepted": 1}}, ended]
+
+    def watch(self, paths: Any) -> None:
+        self.watched.extend(paths)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, list[str]]]:
+    """Stand in for the supervisor, and note how it is run."""
+    noted: list[tuple[Any, list[str]]] = []
+
+    def run(settings: Any, arguments: list[str]) -> int:
+        noted.append((settings, arguments))
+        return 7
+
+    module = ModuleType("pyuring.supervisor")
+    vars(module).update(run=run, SupervisorSettings=Settings, Supervisor=Parent)
+    monkeypatch.setitem(sys.modules, "pyuring.supervisor", module)
+    return noted
+
+
+def test_the_supervisor_is_told_what_the_options_say(runs: list[Any]) -> None:
+    options = Options(
+        app=ECHO, processes=3, workers=2, bind=("127.0.0.1:0",), backlog=9, max_requests=5,
+        max_requests_jitter=2, graceful_timeout=4.0, reload=True, reuse_port=True,
+    )  # fmt: skip
+    assert supervised.serve(options, ["serve", ECHO]) == 7
+    ((settings, arguments),) = runs
+    assert arguments == ["serve", ECHO]
+    told = {name: value for name, value in vars(settings).items() if not callable(value)}
+    assert told == {
+        "bind": ["127.0.0.1:0"],
+        "processes": 3,
+        "workers": 2,
+        "backlog": 9,
+        "reuse_port": True,
+        "max_requests": 5,
+        "max_requests_jitter": 2,
+        "graceful_timeout": 4.0,
+        "reload": True,
+    }
+
+
+@pytest.mark.parametrize("name", ["processes", "max_requests", "reload"])
+def test_each_of_these_options_makes_a_parent(runs: list[Any], name: str) -> None:
+    options: dict[str, Any] = {name: 2 if name != "reload" else True}
+    supervised.serve(Options(app=ECHO, **options), [])
+    assert len(runs) == 1
+
+
+def test_one_process_has_no_parent(runs: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "serve", lambda options: 3)
+    assert supervised.serve(Options(app=ECHO), []) == 3
+    assert runs == []
+    with pytest.raises(UsageError, match="arguments are required: MODULE:NAME"):
+        supervised.serve(Options(), [])
+
+
+def test_a_quiet_parent_tells_of_trouble_only(
+    runs: list[Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    for level in ("info", "warning"):
+        supervised.serve(Options(app=ECHO, processes=2, log_level=level), [])
+        settings = runs.pop()[0]
+        settings.log("listening on 127.0.0.1:1")
+        settings.log("process 5 died")
+    assert capfd.readouterr().err.splitlines() == [
+        "pyuring: listening on 127.0.0.1:1",
+        "pyuring: process 5 died",
+        "pyuring: process 5 died",
+    ]
+
+
+def test_the_parent_serves_the_metrics_and_has_the_pid_file(
+    runs: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pyuring import top
+
+    (tmp_path / "src" / ".git").mkdir(parents=True)
+    for name in ("src/a.py", "src/b.txt", "src/.git/c.py"):
+        (tmp_path / name).touch()
+    seen: list[Any] = []
+    parent = Parent()
+
+    def run(settings: Any, arguments: list[str]) -> int:
+        settings.started(parent)
+        seen.extend(top.look(f"unix:{tmp_path}/m").workers)
+        seen.append((tmp_path / "pid").read_text())
+        return 0
+
+    monkeypatch.setattr(sys.modules["pyuring.supervisor"], "run", run)
+    options = Options(
+        app=ECHO, processes=2, metrics=f"unix:{tmp_path}/m", pid=f"{tmp_path}/pid",
+        reload_dir=(f"{tmp_path}/src",),
+    )  # fmt: skip
+    assert supervised.serve(options, []) == 0
+    assert seen == [
+        {"process": "77", "worker": "all", "accepted": 1},
+        {"process": "ended", "worker": "all", "accepted": 2},
+        f"{os.getpid()}\n",
+    ]
+    assert parent.watched == [f"{tmp_path}/src/a.py"]
+    assert not (tmp_path / "pid").exists()
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_directory_to_watch_must_be_there() -> None:
+    with pytest.raises(UsageError, match="--reload-dir: /no/such/place is no directory"):
+        list(supervised.sources(["/no/such/place"]))
+
+
+# --- a process ---------------------------------------------------------------------------------
+
+
+class Child:
+    """A process's side, as pyuring.child has it."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def addresses(self) -> list[str]:
+        return ["127.0.0.1:0"]
+
+    def failed(self, text: str) -> int:
+        self.told.append(("failed", text))
+        return 2
+
+    def ready(self, engine: Any) -> None:
+        self.told.append(("ready", engine.address, len(engine.workers)))
+
+    def serve_until_told(self, engine: Any) -> int:
+        engine.shutdown(0)
+        return 5
+
+
+@pytest.fixture
+def child(monkeypatch: pytest.MonkeyPatch) -> Child:
+    """Make this process a supervised one."""
+    found = Child()
+    module = ModuleType("pyuring.child")
+    vars(module).update(channel=lambda: found)
+    monkeypatch.setitem(sys.modules, "pyuring.child", module)
+    return found
+
+
+def test_a_process_serves_what_its_parent_listens_on(child: Child, runs: list[Any]) -> None:
+    options = Options(app=ECHO, processes=4, workers=2, bind=("127.0.0.1:1",))
+    assert supervised.serve(options, []) == 5
+    ((what, address, workers),) = child.told
+    assert (what, workers) == ("ready", 2)
+    assert address.startswith("127.0.0.1:")
+    assert address != "127.0.0.1:1"
+    assert runs == []
+
+
+def test_a_process_tells_its_parent_of_a_mistake(
+    child: Child, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from pyuring.__main__ import main
+
+    assert main(["serve", "no_such_module:x", "--config", "/dev/null"]) == 2
+    ((what, text),) = child.told
+    assert what == "failed"
+    assert "no module named 'no_such_module'" in text
+    assert capfd.readouterr().err == ""
