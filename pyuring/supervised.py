@@ -120,13 +120,14 @@ def _settings(make: Any, options: Options, started: Any) -> Any:
 def snapshots(processes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the counters of each process, labelled; those that have ended are added up in one."""
     return [
-        {
-            "process": str(each["pid"]) if each["pid"] else "ended",
-            "worker": "all",
-            **each["metrics"],
-        }
+        {"process": str(each["pid"] or "ended"), "worker": "all", **each["metrics"]}
         for each in processes
+        if each["pid"] or any(map(_is_above_zero, each["metrics"].values()))
     ]
+
+
+def _is_above_zero(value: Any) -> bool:
+    return any(value) if isinstance(value, (list, tuple)) else bool(value)
 
 
 def sources(directories: Sequence[str]) -> Iterator[str]:

@@ -133,6 +133,13 @@ def test_the_parent_serves_the_metrics_and_has_the_pid_file(
     assert not (tmp_path / "m").exists()
 
 
+def test_before_any_process_has_ended_none_is_told_of() -> None:
+    ended: dict[str, Any] = {"pid": 0, "metrics": {"accepted": 0, "request_us": [0, 0]}}
+    assert supervised.snapshots([ended]) == []
+    ended["metrics"] = {"accepted": 0, "request_us": [0, 1]}
+    assert len(supervised.snapshots([ended])) == 1
+
+
 def test_a_directory_to_watch_must_be_there() -> None:
     with pytest.raises(UsageError, match="--reload-dir: /no/such/place is no directory"):
         list(supervised.sources(["/no/such/place"]))
