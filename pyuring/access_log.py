@@ -70,7 +70,7 @@ class AccessLog:
         """
         second = int(time.time())
         if second != self._second:
-            self._second, self._now = second, self._clock(second)
+            self._now, self._second = self._clock(second), second  # in this order: threads
         if client is None:
             peer = request._peer()
             client = "-" if peer is None else peer[0]

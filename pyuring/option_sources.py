@@ -6,7 +6,6 @@ Owns the order, and the one line that says where a wrong value stands. Never act
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import os
 from collections.abc import Mapping
@@ -133,6 +132,8 @@ def _check_names(where: str, table: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in table.items():
         name = key.replace("-", "_")
         if name not in known:
+            import difflib  # for mistakes only: its import takes milliseconds
+
             near = difflib.get_close_matches(key, known.values(), 1)
             guess = f"; is it {near[0]}?" if near else ""
             raise UsageError(f"{where}: there is no option {key!r}{guess}")

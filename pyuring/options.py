@@ -26,6 +26,12 @@ LOGS, DEVELOPING = "Logs and metrics", "While developing"
 GROUPS = (
     APPLICATION, LISTENING, WORKERS, HTTP, PROXIES, LIMITS, TIMEOUTS, LOGS, DEVELOPING
 )  # fmt: skip
+_FOR_HTTP = (
+    "threads", "limit_request_line", "limit_request_fields", "limit_request_field_size",
+    "limit_request_head", "limit_request_body", "limit_body_memory",
+    "limit_requests_per_connection", "timeout_head", "timeout_body", "timeout_keep_alive",
+    "access_log", "access_log_format",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,6 +53,11 @@ class Option:
     def environment(self) -> str:
         """The name of its environment variable."""
         return f"PYURING_{self.name.upper()}"
+
+    @property
+    def is_for_http(self) -> bool:
+        """Whether it changes nothing for a protocol, nor for an application configured in code."""
+        return self.group in (HTTP, PROXIES) or self.name in _FOR_HTTP
 
     @property
     def default_text(self) -> str:

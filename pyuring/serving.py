@@ -11,7 +11,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from pyuring.options import DEFAULT_BIND, Options
+from pyuring.options import DEFAULT_BIND, TABLE, Options
 from pyuring.usage import UsageError, say
 
 if TYPE_CHECKING:
@@ -234,12 +234,25 @@ def _served(options: Options, application: Application, log: AccessLog | None) -
     """Return what the engine serves: a protocol factory, or an HTTP application."""
     kind, target = application
     if kind in ("protocol", "ready"):
+        _tell_what_is_in_vain(options, kind)
         return target
     from pyuring.http import Http
     from pyuring.wsgi import Wsgi
 
     served = Wsgi if kind == "wsgi" else Http
     return served(target, http_config(options, log), mounts=mounts(options))
+
+
+def _tell_what_is_in_vain(options: Options, kind: str) -> None:
+    """Say which options change nothing for what is served."""
+    said = [
+        f"--{option.key}"
+        for option in TABLE
+        if option.is_for_http and getattr(options, option.name) != option.default
+    ]
+    if said and options.log_level in ("debug", "info", "warning"):
+        what = "is a protocol" if kind == "protocol" else "has a configuration of its own"
+        say(f"{options.app} {what}: {', '.join(said)} will change nothing")
 
 
 def http_config(options: Options, log: AccessLog | None) -> Any:

@@ -100,6 +100,17 @@ def test_protocols_and_what_is_ready_go_to_the_engine_as_they_are(kind: str) -> 
     assert serving._served(Options(app="x:y"), Application(kind, site), None) is site
 
 
+def test_options_that_are_in_vain_are_told(capfd: pytest.CaptureFixture[str]) -> None:
+    options = Options(app="x:y", static="/s", access_log="-", workers=3, timeout_write=3.0)
+    serving._served(options, Application("protocol", site), None)
+    said = "--static, --access-log will change nothing\n"
+    assert capfd.readouterr().err == f"pyuring: x:y is a protocol: {said}"
+    serving._served(options, Application("ready", site), None)
+    assert capfd.readouterr().err == f"pyuring: x:y has a configuration of its own: {said}"
+    serving._served(Options(app="x:y", workers=3), Application("protocol", site), None)
+    assert capfd.readouterr().err == ""
+
+
 def test_the_engine_gets_its_options() -> None:
     options = Options(
         app=ECHO, workers=2, backlog=7, limit_concurrency=9, timeout_write=0.0, timeout_idle=4.0,
