@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from pyuring.addresses import AddressLike
@@ -48,6 +48,9 @@ class SupervisorSettings:
     """Reload when a source file of the application changes; for development."""
     log: Callable[[str], object] = _to_stderr
     """Called with each line that is worth a line, on the main thread."""
+    sources: Callable[[], Iterable[str]] = tuple
+    """Files that are watched with `reload` besides those that the application imports; asked for
+    again and again, so that new ones count."""
     started: Callable[[Supervisor], object] | None = None
     """Called once with the supervisor when all processes serve, on the main thread."""
 

@@ -15,7 +15,10 @@ from pyuring.options import Options
 from pyuring.usage import UsageError, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pyuring.settings import SupervisorSettings
+    from pyuring.supervisor import Supervisor
 
 __all__ = ["serve", "tell_parent"]
 
@@ -50,7 +53,7 @@ def _child() -> Any:
     """Return this process's side of its supervision, or None; before the application is loaded."""
     if _CHILD_VARIABLE not in os.environ and "pyuring.child" not in sys.modules:
         return None
-    from pyuring.child import channel  # type: ignore[import-not-found,unused-ignore]
+    from pyuring.child import channel
 
     return channel()
 
@@ -70,29 +73,23 @@ def _serve_as_child(child: Any, options: Options) -> int:
 
 def _supervise(options: Options, arguments: Sequence[str]) -> int:
     """Be the parent of processes that serve."""
-    try:
-        from pyuring.supervisor import (  # type: ignore[import-not-found,unused-ignore]
-            Supervisor,
-            SupervisorSettings,
-            run,
-        )
-    except ModuleNotFoundError:
-        wanted = "--processes" if options.processes > 1 else "--reload and --max-requests"
-        raise UsageError(f"{wanted}: this build has no supervisor") from None
-    if options.reload_dir and not hasattr(Supervisor, "watch"):
-        raise UsageError("--reload-dir: this build watches what the application imports, only")
+    from pyuring.supervisor import run
+
+    for directory in options.reload_dir:
+        if not os.path.isdir(directory):
+            raise UsageError(f"--reload-dir: {directory} is no directory")
     with serving.Around(options) as around:
 
-        def started(parent: Any) -> None:
+        def started(parent: Supervisor) -> None:
             around.tell(lambda: snapshots(parent.metrics()))
-            if options.reload_dir:
-                parent.watch(sources(options.reload_dir))
 
-        return int(run(_settings(SupervisorSettings, options, started), list(arguments)))
+        return run(_settings(options, started), list(arguments))
 
 
-def _settings(make: Any, options: Options, started: Any) -> Any:
-    """Return the SupervisorSettings that the options describe."""
+def _settings(options: Options, started: Callable[[Supervisor], object]) -> SupervisorSettings:
+    """Return what the options say to the supervisor."""
+    from pyuring.settings import SupervisorSettings
+
     quiet = options.log_level not in ("debug", "info")
 
     def log(text: str) -> None:
@@ -100,7 +97,7 @@ def _settings(make: Any, options: Options, started: Any) -> Any:
             say(text)
 
     try:
-        return make(
+        return SupervisorSettings(
             bind=serving.wanted_addresses(options),
             processes=options.processes,
             workers=options.workers,
@@ -110,6 +107,7 @@ def _settings(make: Any, options: Options, started: Any) -> Any:
             max_requests_jitter=options.max_requests_jitter,
             graceful_timeout=options.graceful_timeout,
             reload=options.reload,
+            sources=lambda: sources(options.reload_dir),
             log=log,
             started=started,
         )
@@ -131,10 +129,8 @@ def _is_above_zero(value: Any) -> bool:
 
 
 def sources(directories: Sequence[str]) -> Iterator[str]:
-    """Yield the Python files below some directories; UsageError for one that is not there."""
+    """Yield the Python files below some directories, hidden ones and caches left out."""
     for directory in directories:
-        if not os.path.isdir(directory):
-            raise UsageError(f"--reload-dir: {directory} is no directory")
         for place, inner, names in os.walk(directory):
             inner[:] = [name for name in inner if not name.startswith((".", "__"))]
             yield from (os.path.join(place, name) for name in names if name.endswith(".py"))

@@ -57,6 +57,7 @@ class Supervisor:
         self._signals = Signals(self._group.kill_all)
         self._questions = Questions(self._signals.wake, self._timers)
         self._watch = Watch()
+        self._started_ns = time.time_ns()
 
     def run(self) -> int:
         """Bind, start the processes, and see to them until the end; return the exit status.
@@ -178,6 +179,7 @@ class Supervisor:
         """See whether a source file has changed, and ask for those that are imported by now."""
         if not self._settings.reload:
             return
+        self._watch.add(self._settings.sources(), self._started_ns)
         changed = self._watch.changed()
         if changed:
             self._group.reload(f"{changed[0]} has changed")
