@@ -56,7 +56,7 @@ def channel() -> Child | None:
 
 def requests(metrics: EngineMetrics) -> int:
     """Return how many requests an engine has served; for a protocol, its receives."""
-    return int(getattr(metrics, "requests", metrics.messages_received))
+    return metrics.requests or metrics.messages_received
 
 
 class Child:

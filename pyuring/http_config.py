@@ -107,6 +107,9 @@ class HttpConfig:
     root_path: str = ""
     """The path that a proxy has taken off the front of every request's: "/app"."""
 
+    multiprocess: bool = False
+    """Whether other processes serve the same application: what wsgi.multiprocess says."""
+
     scheme: str = "http"
     """The scheme of URLs where no trusted proxy names another: "http" or "https"."""
 
@@ -124,7 +127,7 @@ class HttpConfig:
             raise ValueError("head: must not be below request_line or field_line")
         if self.access_log is not None and not callable(self.access_log):
             raise TypeError(f"access_log: {self.access_log!r} cannot be called")
-        for name in ("timed", "proxy_protocol"):
+        for name in ("timed", "proxy_protocol", "multiprocess"):
             if type(getattr(self, name)) is not bool:
                 raise TypeError(f"{name}: must be True or False, not {getattr(self, name)!r}")
         self._check_places()

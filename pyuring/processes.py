@@ -91,10 +91,9 @@ class Process:
         It accepts no more, and closes nothing for `patience` seconds yet.
         """
         self.told_to_end = True
-        if self.state == "starting":
+        self.ask("drain", patience=patience)
+        if self.state == "starting":  # as far as we know: it may serve by now, and then it reads
             self._process.terminate()
-        else:
-            self.ask("drain", patience=patience)
         self.state = "draining"
 
     def kill(self) -> None:

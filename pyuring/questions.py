@@ -124,7 +124,7 @@ class Questions:
 
 
 def _requests(counters: dict[str, int]) -> int:
-    return counters.get("requests", counters.get("messages_received", 0))
+    return counters.get("requests") or counters.get("messages_received", 0)
 
 
 def _add(*parts: dict[str, int]) -> dict[str, int]:

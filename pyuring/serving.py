@@ -274,6 +274,7 @@ def http_config(options: Options, log: AccessLog | None) -> Any:
             requests_per_connection=options.limit_requests_per_connection or None,
             threads=options.threads,
             access_log=log,
+            multiprocess=options.processes > 1,
             timed=options.metrics is not None,
             trust=Trust(options.forwarded_allow_ips, options.forwarded_headers),
             proxy_protocol=options.proxy_protocol,

@@ -13,7 +13,6 @@ block. So two threads can be in the application at once however many workers the
 from __future__ import annotations
 
 import io
-import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -36,8 +35,6 @@ __all__ = ["Wsgi"]
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 Adjust = Callable[[dict[str, Any], "Request"], None]
-
-_CHILD = "PYURING_CHILD_FD"  # the supervisor sets it in the processes that it starts
 
 
 class Wsgi(Http):
@@ -129,7 +126,7 @@ def base_environ(listeners: Iterable[Listener], config: HttpConfig) -> dict[str,
         "wsgi.url_scheme": config.scheme,
         "wsgi.errors": ErrorStream(),
         "wsgi.multithread": True,
-        "wsgi.multiprocess": _CHILD in os.environ,
+        "wsgi.multiprocess": config.multiprocess,
         "wsgi.run_once": False,
         "wsgi.file_wrapper": FileWrapper,
         "wsgi.input_terminated": True,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,20 +18,15 @@ from pyuring.usage import UsageError
 ECHO = "examples.echo:Echo"
 
 
-class Settings(SimpleNamespace):
-    pass
+def _fields(settings: Any) -> list[tuple[str, Any]]:
+    names = [field.name for field in dataclasses.fields(settings)]
+    return [(name, getattr(settings, name)) for name in names]
 
 
 class Parent:
-    def __init__(self) -> None:
-        self.watched: list[str] = []
-
     def metrics(self) -> list[dict[str, Any]]:
         ended = {"pid": 0, "state": "ended", "metrics": {"accepted": 2}}
         return [{"pid": 77, "state": "ready", "metrics": {"accepted": 1}}, ended]
-
-    def watch(self, paths: Any) -> None:
-        self.watched.extend(paths)
 
 
 @pytest.fixture
@@ -43,7 +39,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, list[str]]]:
         return 7
 
     module = ModuleType("pyuring.supervisor")
-    vars(module).update(run=run, SupervisorSettings=Settings, Supervisor=Parent)
+    vars(module).update(run=run)
     monkeypatch.setitem(sys.modules, "pyuring.supervisor", module)
     return noted
 
@@ -56,7 +52,7 @@ def test_the_supervisor_is_told_what_the_options_say(runs: list[Any]) -> None:
     assert supervised.serve(options, ["serve", ECHO]) == 7
     ((settings, arguments),) = runs
     assert arguments == ["serve", ECHO]
-    told = {name: value for name, value in vars(settings).items() if not callable(value)}
+    told = {name: value for name, value in _fields(settings) if not callable(value)}
     assert told == {
         "bind": ["127.0.0.1:0"],
         "processes": 3,
@@ -109,10 +105,12 @@ def test_the_parent_serves_the_metrics_and_has_the_pid_file(
     for name in ("src/a.py", "src/b.txt", "src/.git/c.py"):
         (tmp_path / name).touch()
     seen: list[Any] = []
+    watched: list[str] = []
     parent = Parent()
 
     def run(settings: Any, arguments: list[str]) -> int:
         settings.started(parent)
+        watched.extend(settings.sources())
         seen.extend(top.look(f"unix:{tmp_path}/m").workers)
         seen.append((tmp_path / "pid").read_text())
         return 0
@@ -128,7 +126,7 @@ def test_the_parent_serves_the_metrics_and_has_the_pid_file(
         {"process": "ended", "worker": "all", "accepted": 2},
         f"{os.getpid()}\n",
     ]
-    assert parent.watched == [f"{tmp_path}/src/a.py"]
+    assert watched == [f"{tmp_path}/src/a.py"]
     assert not (tmp_path / "pid").exists()
     assert not (tmp_path / "m").exists()
 
@@ -142,7 +140,7 @@ def test_before_any_process_has_ended_none_is_told_of() -> None:
 
 def test_a_directory_to_watch_must_be_there() -> None:
     with pytest.raises(UsageError, match="--reload-dir: /no/such/place is no directory"):
-        list(supervised.sources(["/no/such/place"]))
+        supervised.serve(Options(app=ECHO, reload=True, reload_dir=("/no/such/place",)), [])
 
 
 # --- a process ---------------------------------------------------------------------------------

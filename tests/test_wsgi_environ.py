@@ -47,7 +47,7 @@ def environ_of(served: Served, seen: list[dict[str, Any]], **options: Any) -> di
     return seen[-1]
 
 
-def test_the_configuration_is_in_the_environ(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configuration_is_in_the_environ() -> None:
     seen: list[dict[str, Any]] = []
 
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -61,8 +61,7 @@ def test_the_configuration_is_in_the_environ(monkeypatch: pytest.MonkeyPatch) ->
     assert plain["wsgi.multiprocess"] is False
     assert plain["wsgi.input_terminated"] is True
     assert (plain["SERVER_NAME"], plain["SERVER_PORT"]) == ("localhost", "80")
-    monkeypatch.setenv("PYURING_CHILD_FD", "5")
-    told = environ_of(Served(app, root_path="/ä", scheme="https"), seen)
+    told = environ_of(Served(app, root_path="/ä", scheme="https", multiprocess=True), seen)
     assert told["SCRIPT_NAME"] == "/\xc3\xa4"
     assert told["wsgi.url_scheme"] == "https"
     assert told["wsgi.multiprocess"] is True
