@@ -66,8 +66,10 @@ pub const HttpConnection = struct {
     input: Bytes = .{},
     /// A body on its way to being whole.
     gathered: Bytes = .{},
-    /// (host, port) of the client, as a proxy names it; null: whom the socket is connected to.
+    /// (host, port) of the client: as a proxy named it, else the peer's once it was asked for.
     source: ?*Object = null,
+    /// The port as text, for environs.
+    source_port: ?*Object = null,
     discarded: u64 = 0,
     /// Bytes of the body that went up since the reader last asked for more.
     unread: u64 = 0,

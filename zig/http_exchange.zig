@@ -120,7 +120,7 @@ fn answer(worker: *PythonWorker, http: *HttpConnection, result: *Object) Error!v
 fn answer_response(worker: *PythonWorker, http: *HttpConnection, result: *Object) Error!bool {
     const content = c.PyObject_GetAttr(result, names._body) orelse return error.PythonRaised;
     defer python.decref(content);
-    if (!python.is_bytes(content)) return false;
+    if (!python.is_exactly(content, python.types.bytes)) return false;
     const status = c.PyObject_GetAttr(result, names.status) orelse return error.PythonRaised;
     defer python.decref(status);
     const fields = c.PyObject_GetAttr(result, names._fields) orelse return error.PythonRaised;

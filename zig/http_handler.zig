@@ -85,7 +85,7 @@ pub const HttpHandler = struct {
             http_exchange.lost(worker, http, cause);
         }
         http_input.give_parser(worker, http);
-        if (http.source) |source| python.decref(source);
+        inline for (.{ "source", "source_port" }) |name| if (@field(http, name)) |held| python.decref(held);
         http.input.clear();
         http.gathered.clear();
         connection.user = null;

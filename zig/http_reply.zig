@@ -64,7 +64,9 @@ pub const Draft = struct {
 
     /// A list or tuple of (name, value), both str.
     pub fn put_fields(self: *Draft, fields: *Object) Error!void {
-        const items = c.PySequence_List(fields) orelse return error.PythonRaised;
+        // No Python code runs while a list is walked through, so it stays as it is.
+        const list = python.is_exactly(fields, python.types.list);
+        const items = if (list) python.incref(fields) else c.PySequence_List(fields) orelse return error.PythonRaised;
         defer python.decref(items);
         var index: python.Ssize = 0;
         const count = c.PyList_Size(items);

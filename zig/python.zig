@@ -159,7 +159,7 @@ const Functions = struct {
     PyType_GenericAlloc: *const fn (*Object, Ssize) callconv(.c) ?*Object,
     PyType_GetSlot: *const fn (*Object, c_int) callconv(.c) ?*anyopaque,
     PyDict_New: *const fn () callconv(.c) ?*Object,
-    PyDict_GetItemWithError: *const fn (*Object, *Object) callconv(.c) ?*Object,
+    PyDict_SetDefault: *const fn (*Object, *Object, *Object) callconv(.c) ?*Object,
     PyDict_SetItem: *const fn (*Object, *Object, *Object) callconv(.c) c_int,
     PyDict_SetItemString: *const fn (*Object, [*:0]const u8, *Object) callconv(.c) c_int,
     PyList_New: *const fn (Ssize) callconv(.c) ?*Object,
@@ -198,7 +198,7 @@ pub var exc: Exceptions = undefined;
 pub var none: *Object = undefined;
 
 /// Types that results are told apart by.
-pub var types: struct { str: *Object, bytes: *Object, tuple: *Object } = undefined;
+pub var types: struct { str: *Object, bytes: *Object, tuple: *Object, list: *Object } = undefined;
 
 /// Bytes at the front of every object: 16, or 32 in a free-threaded build. Read from
 /// `object.__basicsize__`, so that no layout is assumed.
@@ -219,7 +219,7 @@ pub fn init() InitError!void {
             @field(table, field.name) = find(field.type, field.name) orelse return error.SymbolMissing;
     }
     none = find(*Object, "_Py_NoneStruct") orelse return error.SymbolMissing;
-    inline for (.{ .{ "str", "PyUnicode_Type" }, .{ "bytes", "PyBytes_Type" }, .{ "tuple", "PyTuple_Type" } }) |pair|
+    inline for (.{ .{ "str", "PyUnicode_Type" }, .{ "bytes", "PyBytes_Type" }, .{ "tuple", "PyTuple_Type" }, .{ "list", "PyList_Type" } }) |pair|
         @field(types, pair[0]) = find(*Object, pair[1]) orelse return error.SymbolMissing;
     const object_type = find(*Object, "PyBaseObject_Type") orelse return error.SymbolMissing;
     const size = c.PyObject_GetAttrString(object_type, "__basicsize__") orelse return error.PythonRaised;
@@ -295,11 +295,11 @@ pub fn text_view(object: *Object) ?[]const u8 {
     return pointer[0..@intCast(length)];
 }
 
-/// Whether it is a bytes object, and nothing derived from it.
-pub fn is_bytes(object: *Object) bool {
+/// Whether it is of this very type, and nothing derived from it.
+pub fn is_exactly(object: *Object, wanted: *Object) bool {
     const class = c.PyObject_Type(object).?;
     defer decref(class);
-    return class == types.bytes;
+    return class == wanted;
 }
 
 /// Bytes that nobody can change: the object itself, or a copy of what it shows. New reference.

@@ -2,9 +2,8 @@
 //! Owns the names of fields that were seen before; the constant part is pyuring/wsgi.py's.
 
 const std = @import("std");
-const http1_writer = @import("http1_writer.zig");
 const python = @import("python.zig");
-const peer_name = @import("peer_name.zig");
+const protocol_handler = @import("protocol_handler.zig");
 const request_body = @import("request_body.zig");
 const request_object = @import("request_object.zig");
 const request_text = @import("request_text.zig");
@@ -78,18 +77,18 @@ noinline fn put_new(environ: *Object, key: *Object, value: ?*Object) Error!void 
 }
 
 fn put_peer(self: *request_body.Body, environ: *Object) Error!void {
-    if (request_object.source_of(self)) |source| {
-        defer python.decref(source);
-        try put(environ, keys.REMOTE_ADDR, c.PyTuple_GetItem(source, 0).?);
-        return put_new(environ, keys.REMOTE_PORT, c.PyUnicode_FromFormat("%S", c.PyTuple_GetItem(source, 1).?));
-    }
-    var name: peer_name.Name = undefined;
-    if (!request_object.peer_of(self, &name)) return put(environ, keys.REMOTE_ADDR, request_text.empty);
-    try put_new(environ, keys.REMOTE_ADDR, request_text.latin1(name.host()));
-    var room: [8]u8 = undefined;
-    var digits = http1_writer.Writer{ .buffer = &room };
-    digits.decimal(name.port);
-    try put_new(environ, keys.REMOTE_PORT, request_text.latin1(digits.written()));
+    const source = request_object.source_of(self) orelse
+        if (c.PyErr_Occurred() != null) return error.PythonRaised else return put(environ, keys.REMOTE_ADDR, request_text.empty);
+    defer python.decref(source);
+    try put(environ, keys.REMOTE_ADDR, c.PyTuple_GetItem(source, 0).?);
+    const port = c.PyTuple_GetItem(source, 1).?;
+    // The connection keeps what its own thread has made; elsewhere it may be gone in the next moment.
+    const http = if (self.home == protocol_handler.this_thread()) self.http else null;
+    if (http) |kept| if (kept.source_port) |text| return put(environ, keys.REMOTE_PORT, text);
+    const text = c.PyUnicode_FromFormat("%S", port) orelse return error.PythonRaised;
+    defer python.decref(text);
+    if (http) |keeper| keeper.source_port = python.incref(text);
+    try put(environ, keys.REMOTE_PORT, text);
 }
 
 /// A field under its CGI name. One with an underscore is left out: it would be taken for its twin
@@ -102,10 +101,8 @@ noinline fn put_field(environ: *Object, name: []const u8, text: []const u8) Erro
     if (std.ascii.eqlIgnoreCase(name, "content-length")) return put(environ, keys.CONTENT_LENGTH, value);
     const key = try key_of(name);
     defer python.decref(key);
-    const before = c.PyDict_GetItemWithError(environ, key) orelse {
-        if (c.PyErr_Occurred() != null) return error.PythonRaised;
-        return put(environ, key, value);
-    };
+    const before = c.PyDict_SetDefault(environ, key, value) orelse return error.PythonRaised;
+    if (before == value) return;
     const cookie = std.ascii.eqlIgnoreCase(name, "cookie");
     const joined = c.PyUnicode_FromFormat(if (cookie) "%U; %U" else "%U,%U", before, value);
     try put_new(environ, key, joined);

@@ -162,28 +162,35 @@ fn environ(object: *Object, dict: *Object) callconv(.c) ?*Object {
     return python.return_none();
 }
 
-/// The socket is asked, not a copy made at accept (F60); under the guard, because on another thread
-/// the descriptor might become somebody else's meanwhile.
+/// (host, port), or None for a Unix socket's peer, and for one that is gone.
 fn peer(object: *Object, _: ?*Object) callconv(.c) ?*Object {
     if (source_of(body(object))) |source| return source;
-    var name: peer_name.Name = undefined;
-    if (!peer_of(body(object), &name)) return python.return_none();
-    return name.to_tuple();
+    return if (c.PyErr_Occurred() == null) python.return_none() else null;
 }
 
-/// The client that a proxy named, a new reference; null when none did.
+/// The client as a proxy named it, else as the socket does: a new reference; null without one, or
+/// with an exception set. The socket is asked when somebody asks (F60), by its own thread once.
 pub fn source_of(self: *Body) ?*Object {
+    var name: peer_name.Name = undefined;
+    if (ask(self, &name)) |known| return known;
+    if (name.length == 0) return null;
+    const made = name.to_tuple() orelse return null;
+    if (self.home != protocol_handler.this_thread()) return made;
+    const http = self.http orelse return made;
+    http.source = python.incref(made);
+    return made;
+}
+
+/// What is known already; or `name` is filled, with nothing if there is no name. Under the guard,
+/// because on another thread the descriptor might become somebody else's meanwhile.
+fn ask(self: *Body, name: *peer_name.Name) ?*Object {
+    name.length = 0;
     self.guard.lock();
     defer self.guard.unlock();
     const http = self.http orelse return null;
-    return python.incref(http.source orelse return null);
-}
-
-pub fn peer_of(self: *Body, name: *peer_name.Name) bool {
-    self.guard.lock();
-    defer self.guard.unlock();
-    const http = self.http orelse return false;
-    return name.ask(http.connection.fd);
+    if (http.source) |known| return python.incref(known);
+    if (!name.ask(http.connection.fd)) name.length = 0;
+    return null;
 }
 
 const Place = struct { worker: *PythonWorker, http: *HttpConnection };
