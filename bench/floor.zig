@@ -38,6 +38,9 @@ fn HandlerType(comptime Answer: type) type {
         pub fn connect_failed(_: *Handler, _: *Worker, _: *engine.Connection, _: i32) void {}
         pub fn accept_failed(_: *Handler, _: *Worker, _: u32, _: i32) void {}
         pub fn close_failed(_: *Handler, _: *Worker, _: i32) void {}
+        pub fn target(_: *Handler, _: *Worker, _: *engine.Connection) ?engine.Target {
+            return null;
+        }
         pub fn expired(_: *Handler, _: *Worker, _: *engine.Connection) void {}
 
         pub fn received(self: *Handler, worker: *Worker, connection: *engine.Connection, data: []const u8) void {

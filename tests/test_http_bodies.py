@@ -160,3 +160,13 @@ def test_a_reader_is_told_that_the_client_has_gone() -> None:
         until(lambda: engine.metrics().requests == 1)
         reset(client.sock)
         assert isinstance(outcome.get(timeout=PATIENCE), ClientDisconnectedError)
+
+
+@pytest.mark.parametrize("tier", ["base", "mid", "high", "optional"])
+def test_bodies_come_and_go_whole_on_every_tier(tier: str, rng: random.Random) -> None:
+    data = rng.randbytes(3 * MIB)
+    with served(echo, engine_tier=tier) as engine, Client(engine.address) as client:
+        if engine.tier.name != tier.upper():
+            pytest.skip(f"this kernel has no tier {tier}")
+        for length in (0, 10, 70_000, 3 * MIB):
+            assert client.post("/", data[:length]).body == data[:length]

@@ -60,6 +60,13 @@ pub const Address = struct {
     length: u32,
 };
 
+/// Memory of the handler's that a receive goes into, instead of a buffer of the worker's: lent to
+/// the kernel from the receive's submission to its completion, and released then.
+pub const Target = struct {
+    memory: []u8,
+    owner: usize,
+};
+
 pub const Connection = struct {
     generation: u32,
     slot: u32,
@@ -90,6 +97,7 @@ pub const Connection = struct {
     /// The receive buffer of a connection in a tier without provided buffers.
     own_buffer: ?[*]u8,
     address: ?*Address,
+    target: ?Target,
 
     last_receive_ns: u64,
     /// When the send in flight last made progress.
@@ -226,6 +234,7 @@ pub const Slab = struct {
         assert(connection.user == null and connection.queue_first == null);
         assert(connection.held_first == null and connection.gather == null);
         assert(connection.own_buffer == null and connection.address == null);
+        assert(connection.target == null);
         assert(!connection.flags.dirty);
         connection.generation +%= 1;
         connection.phase = .free;

@@ -4,6 +4,7 @@
 pub const Ring = @import("ring.zig").Ring;
 pub const Config = @import("worker_config.zig").Config;
 pub const Connection = @import("connection.zig").Connection;
+pub const Target = @import("connection.zig").Target;
 pub const Piece = @import("connection.zig").Piece;
 pub const WorkerType = @import("worker.zig").WorkerType;
 pub const accept = @import("accept.zig");

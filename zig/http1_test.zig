@@ -72,7 +72,7 @@ test "http1 request line: one space each, token, form, version" {
     try expect(.version_malformed, line("GET / http/1.1"));
     try expect(.version_malformed, line("GET / HTTP/1.10"));
     try expect(.version_unsupported, line("GET / HTTP/3.0"));
-    try expect(.version_unsupported, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    try expect(.http_2_preface, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     try expect(.control_byte, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03");
     try expect(.target_byte, line("GET /\xc3\xbc HTTP/1.1"));
     try expect(.target_byte, line("GET /a#b HTTP/1.1"));

@@ -28,5 +28,9 @@ pub const HttpConfig = extern struct {
 
 /// Bytes of later requests that are taken in while one is under way; then reading stops.
 pub const input_max = 64 * 1024;
+/// Bytes of a body that are received in one go, into memory that becomes the reader's ...
+pub const block_max = 256 * 1024;
+/// ... when at least so many are to come.
+pub const block_min = 64 * 1024;
 /// Bytes of a body that go up before the reader has asked for more; then reading stops.
 pub const stream_max = 256 * 1024;

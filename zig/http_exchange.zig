@@ -198,7 +198,7 @@ pub fn finish(worker: *PythonWorker, http: *HttpConnection) void {
     http_input.next(worker, http);
 }
 
-fn count(worker: *PythonWorker, http: *HttpConnection) void {
+noinline fn count(worker: *PythonWorker, http: *HttpConnection) void {
     const metrics = &worker.metrics;
     switch (http.reply.status / 100) {
         2 => metrics.responses_2xx += 1,
@@ -278,7 +278,7 @@ pub noinline fn lost(worker: *PythonWorker, http: *HttpConnection, cause: *Objec
 }
 
 /// Calls a method of the gateway. False: it raised.
-pub fn tell(worker: *PythonWorker, http: *HttpConnection, name: *Object, arguments: []const *Object) bool {
+pub noinline fn tell(worker: *PythonWorker, http: *HttpConnection, name: *Object, arguments: []const *Object) bool {
     defer fork_marker.stop_unless_here(worker.handler.protocols.process);
     var all: [6]*Object = @splat(http.gateway.object);
     @memcpy(all[2..][0..arguments.len], arguments);

@@ -15,7 +15,9 @@ const http_exchange = @import("http_exchange.zig");
 const http_output = @import("http_output.zig");
 const request_body = @import("request_body.zig");
 const timing = @import("timing.zig");
+const Connection = @import("connection.zig").Connection;
 const HttpConnection = http_connection.HttpConnection;
+const Target = @import("connection.zig").Target;
 const PythonWorker = @import("python_handler.zig").PythonWorker;
 const assert = std.debug.assert;
 const c = &python.c;
@@ -100,7 +102,7 @@ fn preamble(worker: *PythonWorker, http: *HttpConnection, bytes: []const u8) usi
 }
 
 /// (length, source or None) of a header, None for a part of one; null with an exception set.
-fn ask_preamble(http: *HttpConnection, bytes: []const u8) ?*python.Object {
+noinline fn ask_preamble(http: *HttpConnection, bytes: []const u8) ?*python.Object {
     const object = c.PyBytes_FromStringAndSize(bytes.ptr, @intCast(bytes.len)) orelse return null;
     defer python.decref(object);
     const method = c.PyObject_GetAttr(http.gateway.object, http_exchange.names.proxied) orelse return null;
@@ -208,7 +210,7 @@ fn gather(worker: *PythonWorker, http: *HttpConnection, data: []const u8, done: 
 
 /// The body goes up as it comes, on a thread of its own. Nothing more is received until that
 /// thread asks: it may have to wait for its turn, as many others do.
-fn begin_stream(worker: *PythonWorker, http: *HttpConnection) void {
+noinline fn begin_stream(worker: *PythonWorker, http: *HttpConnection) void {
     http.reading = .streaming;
     http.unread = http_config.stream_max;
     http_exchange.start(worker, http);
@@ -219,7 +221,7 @@ fn stream(worker: *PythonWorker, http: *HttpConnection, data: []const u8, done: 
     if (done) http.reading = .waiting;
     http.unread += data.len;
     if (data.len > 0) {
-        const bytes = c.PyBytes_FromStringAndSize(data.ptr, @intCast(data.len));
+        const bytes = block_of(http.connection, data);
         defer if (bytes) |object| python.decref(object);
         if (bytes == null or !http_exchange.tell(worker, http, http_exchange.names.body_data, &.{ request, bytes.? })) {
             worker.handler.protocols.report(worker, null, "body_data");
@@ -232,6 +234,29 @@ fn stream(worker: *PythonWorker, http: *HttpConnection, data: []const u8, done: 
             http_exchange.abort(worker, http);
         }
     }
+}
+
+/// Memory for the next bytes of a large body: an object that will be handed to the reader as it
+/// is. Never longer than the body, so that no byte of the next request gets into it.
+pub noinline fn target(http: *const HttpConnection) ?Target {
+    if (http.reading != .streaming) return null;
+    const left = http.decoder.remaining() orelse return null;
+    if (left < http_config.block_min) return null;
+    const object = c.PyBytes_FromStringAndSize(null, @min(left, http_config.block_max)) orelse {
+        c.PyErr_Clear();
+        return null;
+    };
+    return .{ .memory = @constCast(python.bytes_view(object).?), .owner = @intFromPtr(object) };
+}
+
+/// Received bytes as an object: the one they were received into, cut to their length, or a copy.
+noinline fn block_of(connection: *Connection, data: []const u8) ?*python.Object {
+    const lent = connection.target orelse return c.PyBytes_FromStringAndSize(data.ptr, @intCast(data.len));
+    if (lent.memory.ptr != data.ptr) return c.PyBytes_FromStringAndSize(data.ptr, @intCast(data.len));
+    connection.target = null; // the receive is complete: it is nobody's but ours
+    var object: ?*python.Object = @ptrFromInt(lent.owner);
+    if (data.len < lent.memory.len and c._PyBytes_Resize(&object, @intCast(data.len)) != 0) return null;
+    return object;
 }
 
 /// The handler has replied without reading it all: never parsed as a request (RFC 9112 §9.3).

@@ -105,7 +105,7 @@ pub const Draft = struct {
         self.writer.bytes("\r\n");
     }
 
-    fn declare(self: *Draft, object: *Object, value: []const u8) Error!void {
+    noinline fn declare(self: *Draft, object: *Object, value: []const u8) Error!void {
         for (value) |byte| if (!std.ascii.isDigit(byte)) return value_error("Content-Length: %R is no number", .{object});
         const number = std.fmt.parseInt(u64, value, 10) catch
             return value_error("Content-Length: %R is no number", .{object});
@@ -116,7 +116,7 @@ pub const Draft = struct {
     }
 
     /// ASCII as it is; anything else as latin-1, or UnicodeEncodeError.
-    fn put_latin1(self: *Draft, object: *Object, utf8: []const u8) Error!void {
+    noinline fn put_latin1(self: *Draft, object: *Object, utf8: []const u8) Error!void {
         var high: u8 = 0;
         for (utf8) |byte| high |= byte;
         if (high < 0x80) return self.writer.bytes(utf8);
@@ -190,7 +190,7 @@ fn pair_error() Error {
     return error.PythonRaised;
 }
 
-pub fn value_error(text: [*:0]const u8, arguments: anytype) Error {
+pub noinline fn value_error(text: [*:0]const u8, arguments: anytype) Error {
     _ = @call(.auto, c.PyErr_Format, .{ python.exc.PyExc_ValueError.*, text } ++ arguments);
     return error.PythonRaised;
 }

@@ -59,7 +59,7 @@ pub fn send_file(
 }
 
 /// Whether the part is to be sent; counts it. A body longer than promised is an error.
-fn admit(http: *HttpConnection, count: u64) Error!bool {
+noinline fn admit(http: *HttpConnection, count: u64) Error!bool {
     const reply = &http.reply;
     if (reply.stage != .begun) return runtime_error("the reply has no head yet");
     if (reply.bodyless) return false;
@@ -71,7 +71,7 @@ fn admit(http: *HttpConnection, count: u64) Error!bool {
     return true;
 }
 
-fn open_frame(worker: *PythonWorker, http: *HttpConnection, count: u64) void {
+noinline fn open_frame(worker: *PythonWorker, http: *HttpConnection, count: u64) void {
     if (!http.reply.chunked) return;
     var room: [24]u8 = undefined;
     var writer = http1_writer.Writer{ .buffer = &room };
@@ -79,7 +79,7 @@ fn open_frame(worker: *PythonWorker, http: *HttpConnection, count: u64) void {
     _ = http_output.copy(worker, http.connection, writer.written());
 }
 
-fn close_frame(worker: *PythonWorker, http: *HttpConnection) void {
+noinline fn close_frame(worker: *PythonWorker, http: *HttpConnection) void {
     if (http.reply.chunked) _ = http_output.copy(worker, http.connection, "\r\n");
 }
 

@@ -113,6 +113,7 @@ const Functions = struct {
     PyEval_SaveThread: *const fn () callconv(.c) ?*anyopaque,
     PyEval_RestoreThread: *const fn (?*anyopaque) callconv(.c) void,
     PyBytes_FromStringAndSize: *const fn (?[*]const u8, Ssize) callconv(.c) ?*Object,
+    _PyBytes_Resize: *const fn (*?*Object, Ssize) callconv(.c) c_int, // documented, whatever its name
     PyBytes_AsStringAndSize: *const fn (*Object, *[*]u8, ?*Ssize) callconv(.c) c_int,
     PyObject_CheckBuffer: *const fn (*Object) callconv(.c) c_int,
     PyIndex_Check: *const fn (*Object) callconv(.c) c_int,
@@ -214,10 +215,7 @@ pub const InitError = error{ SymbolMissing, PythonRaised };
 /// Resolves every function. Called once with the interpreter lock held; idempotent.
 pub fn init() InitError!void {
     if (head_size != 0) return;
-    inline for (.{ &c, &exc }) |table| {
-        inline for (@typeInfo(@TypeOf(table.*)).@"struct".fields) |field|
-            @field(table, field.name) = find(field.type, field.name) orelse return error.SymbolMissing;
-    }
+    if (!fill(&c) or !fill(&exc)) return error.SymbolMissing;
     none = find(*Object, "_Py_NoneStruct") orelse return error.SymbolMissing;
     inline for (.{ .{ "str", "PyUnicode_Type" }, .{ "bytes", "PyBytes_Type" }, .{ "tuple", "PyTuple_Type" }, .{ "list", "PyList_Type" } }) |pair|
         @field(types, pair[0]) = find(*Object, pair[1]) orelse return error.SymbolMissing;
@@ -227,6 +225,19 @@ pub fn init() InitError!void {
     const bytes = c.PyLong_AsLong(size);
     if (bytes <= 0) return error.PythonRaised;
     head_size = @intCast(bytes);
+}
+
+/// Fills a table of pointers by their fields' names; false when one is missing. Looked at afterwards
+/// in a loop, through a volatile pointer: see `find`.
+fn fill(table: anytype) bool {
+    const Table = @TypeOf(table.*);
+    inline for (@typeInfo(Table).@"struct".fields) |field| {
+        const place: *?field.type = @ptrCast(&@field(table, field.name));
+        place.* = @extern(?field.type, .{ .name = field.name, .linkage = .weak });
+    }
+    const words: *volatile [@sizeOf(Table) / @sizeOf(usize)]usize = @ptrCast(table);
+    for (0..words.len) |index| if (words[index] == 0) return false;
+    return true;
 }
 
 /// What this process exports under `name`, or null. Read back through a volatile pointer, because

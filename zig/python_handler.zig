@@ -81,6 +81,11 @@ pub const PythonHandler = struct {
         self.protocols.lost(worker, connection, reason);
     }
 
+    /// Where the next bytes are to be received to, instead of a buffer of the worker's.
+    pub fn target(_: *PythonHandler, _: *PythonWorker, connection: *Connection) ?connection_module.Target {
+        return if (connection.flags.http) http_input.target(HttpConnection.of(connection)) else null;
+    }
+
     /// The time that `handler_until_ns` named has come.
     pub fn expired(self: *PythonHandler, worker: *PythonWorker, connection: *Connection) void {
         if (connection.flags.http) self.http.expired(worker, connection);

@@ -55,7 +55,14 @@ fn arm(worker: anytype, connection: *Connection) bool {
     const sqe = worker.issue(connection, .receive) orelse return false;
     sqe.opcode = .RECV;
     sqe.fd = connection.fd;
-    if (worker.group != null) {
+    // Only who is still there has a place for what comes.
+    if (connection.phase == .open and connection.target == null) {
+        connection.target = worker.handler.target(worker, connection);
+    }
+    if (connection.target) |target| {
+        sqe.addr = @intFromPtr(target.memory.ptr);
+        sqe.len = @intCast(target.memory.len);
+    } else if (worker.group != null) {
         sqe.flags = linux.IOSQE_BUFFER_SELECT;
         sqe.buf_index = group_id; // a union: buf_group
         if (worker.config.multishot_recv != 0) {
@@ -104,12 +111,21 @@ pub fn completed(worker: anytype, connection: *Connection, cqe: *const linux.io_
     recycle(worker, cqe);
     if (cqe.flags & linux.IORING_CQE_F_MORE != 0) return;
     connection.receive = .none;
+    release_target(worker, connection);
     ended(worker, connection, cqe.res);
+}
+
+/// The receive that wrote there is complete; its handler may have taken it over.
+fn release_target(worker: anytype, connection: *Connection) void {
+    const target = connection.target orelse return;
+    connection.target = null;
+    worker.handler.release(target.owner);
 }
 
 /// The memory a completion's bytes lie in, ours until `recycle`.
 fn claim(worker: anytype, connection: *Connection, cqe: *const linux.io_uring_cqe) []u8 {
     if (cqe.flags & linux.IORING_CQE_F_BUFFER == 0) {
+        if (connection.target) |target| return target.memory;
         return if (worker.group == null) own_buffer(worker, connection) else &.{};
     }
     const group = &worker.group.?;

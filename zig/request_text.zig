@@ -35,7 +35,7 @@ pub fn method(name: []const u8) ?*Object {
 }
 
 /// PEP 3333 and RFC 9110 §5.5: bytes that mean no encoding show as latin-1.
-pub fn latin1(bytes: []const u8) ?*Object {
+pub noinline fn latin1(bytes: []const u8) ?*Object {
     return c.PyUnicode_DecodeLatin1(bytes.ptr, @intCast(bytes.len), null);
 }
 

@@ -252,6 +252,9 @@ pub const Handler = struct {
 
     pub fn close_failed(_: *Handler, _: anytype, _: i32) void {}
     pub fn expired(_: *Handler, _: anytype, _: *Connection) void {}
+    pub fn target(_: *Handler, _: anytype, _: *Connection) ?connection_module.Target {
+        return null;
+    }
 
     pub fn accept_failed(self: *Handler, _: anytype, _: u32, _: i32) void {
         self.app.accept_failures += 1;
