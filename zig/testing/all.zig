@@ -7,5 +7,6 @@ test {
     _ = @import("rows_accept.zig");
     _ = @import("rows_receive.zig");
     _ = @import("rows_send.zig");
+    _ = @import("rows_file.zig");
     _ = @import("rows_time.zig");
 }

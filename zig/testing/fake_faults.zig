@@ -34,6 +34,16 @@ pub const Faults = struct {
     late_bytes: u16 = 0,
     /// The end of a receive carries a buffer although it has no bytes (F27).
     buffer_at_end: u16 = 0,
+    /// sendfile takes nothing although there is room, or a signal ends it.
+    file_again: u16 = 0,
+    file_interrupt: u16 = 0,
+    /// The disk fails: EIO.
+    file_error: u16 = 0,
+    /// The file ends within the part that is to be sent.
+    file_shrinks: u16 = 0,
+    /// A wait for room says that there is some, and there is none.
+    poll_early: u16 = 0,
+    poll_error: u16 = 0,
 
     /// Each fault is off half of the time, so that a run is not the same soup of everything.
     pub fn random(source: std.Random) Faults {
@@ -45,7 +55,7 @@ pub const Faults = struct {
     }
 
     fn most(comptime name: []const u8) u16 {
-        const rare = .{ "receive_error", "send_error", "oversleep" };
+        const rare = .{ "receive_error", "send_error", "oversleep", "file_error", "file_shrinks", "poll_error" };
         inline for (rare) |other| if (comptime std.mem.eql(u8, name, other)) return 8;
         return if (comptime std.mem.eql(u8, name, "accept_error")) 100 else 300;
     }
@@ -75,6 +85,8 @@ pub const Sabotage = enum {
     swap_received,
     /// The application hears of an end twice.
     lose_twice,
+    /// A file is read from the wrong position.
+    misread_file,
 };
 
 /// The first thing that must never happen and did.

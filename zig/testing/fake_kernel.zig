@@ -10,6 +10,7 @@ const Token = @import("../token.zig").Token;
 const Buffers = @import("fake_buffers.zig").Buffers;
 const Completions = @import("fake_completions.zig").Completions;
 const faults_module = @import("fake_faults.zig");
+const Files = @import("fake_files.zig").Files;
 const Network = @import("fake_network.zig").Network;
 const Operation = @import("fake_operation.zig").Operation;
 const transfer = @import("fake_transfer.zig");
@@ -42,6 +43,9 @@ pub const Counts = struct {
     accepts: u64 = 0,
     receives: u64 = 0,
     sends: u64 = 0,
+    polls: u64 = 0,
+    file_sends: u64 = 0,
+    file_bytes: u64 = 0,
     cancels: u64 = 0,
     timeouts: u64 = 0,
     enobufs: u64 = 0,
@@ -61,6 +65,7 @@ pub const Kernel = struct {
     counts: Counts = .{},
     now_ns: u64 = std.time.ns_per_s,
     network: Network,
+    files: Files = .{},
     buffers: Buffers = .{},
     completions: Completions,
     operations: std.ArrayList(Operation) = .empty,

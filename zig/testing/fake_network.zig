@@ -56,7 +56,9 @@ pub const Taint = packed struct(u16) {
     timed_out: bool = false,
     never_accepted: bool = false,
     stopped_reading: bool = false,
-    _: u9 = 0,
+    /// A file ended before the part of it that was to be sent.
+    file_shrank: bool = false,
+    _: u8 = 0,
 
     pub fn any(self: Taint) bool {
         return @as(u16, @bitCast(self)) != 0;

@@ -7,6 +7,7 @@ const kernel_abi = @import("../kernel.zig");
 const linux = kernel_abi.linux;
 const negative = kernel_abi.negative;
 const Kernel = @import("fake_kernel.zig").Kernel;
+const fake_files = @import("fake_files.zig");
 const Sqe = linux.io_uring_sqe;
 const Cqe = linux.io_uring_cqe;
 const assert = std.debug.assert;
@@ -212,9 +213,14 @@ pub const FakeRing = struct {
         if (kernel.network.close(fd) < 0) kernel.violated("a descriptor is closed twice", 0);
     }
 
-    /// The model's applications send no files.
-    pub fn send_file(_: *FakeRing, _: i32, _: i32, _: u64, _: usize) i32 {
-        return negative(.OPNOTSUPP);
+    /// Before the entries that are queued: one of them that sends on the socket would come after.
+    pub fn send_file(self: *FakeRing, socket: i32, file: i32, offset: u64, count: usize) i32 {
+        for (0..self.sq_pending()) |i| {
+            const sqe = &self.sqes[(self.head +% i) & (self.sqes.len - 1)];
+            const sends = sqe.opcode == .SEND or sqe.opcode == .SENDMSG or sqe.opcode == .SHUTDOWN or sqe.opcode == .CLOSE;
+            if (sends and sqe.fd == socket) self.kernel.violated("a file overtakes a queued entry", sqe.user_data);
+        }
+        return fake_files.send(self.kernel, socket, file, offset, count);
     }
 
     pub fn accept_now(self: *FakeRing, fd: i32) i32 {

@@ -8,6 +8,8 @@ const linux = kernel_abi.linux;
 const negative = kernel_abi.negative;
 const Network = @import("fake_network.zig");
 
+const poll_out = std.os.linux.POLL.OUT;
+
 /// Multishots deliver this often in a row before others have their turn, as Linux does.
 const multishot_retries = 32;
 
@@ -23,7 +25,7 @@ pub fn begin(kernel: anytype, index: u32) bool {
         },
         .TIMEOUT => kernel.counts.timeouts += 1,
         .ACCEPT => return begin_accept(kernel, index),
-        .RECV, .SEND, .SENDMSG, .CONNECT, .SHUTDOWN, .CLOSE => {
+        .RECV, .SEND, .SENDMSG, .POLL_ADD, .CONNECT, .SHUTDOWN, .CLOSE => {
             switch (kernel.network.find(sqe.fd)) {
                 .socket => |socket| {
                     operation.socket = socket;
@@ -83,6 +85,13 @@ fn begin_stream(kernel: anytype, index: u32, socket: *Network.Socket) bool {
             if (operation.part(0).len == 0) kernel.violated("a send of nothing", operation.sqe.user_data);
             socket.sender = index;
         },
+        .POLL_ADD => {
+            kernel.counts.polls += 1;
+            if (socket.sender != null) kernel.violated("a wait for room beside a send", operation.sqe.user_data);
+            if (operation.sqe.rw_flags != poll_out or operation.sqe.len != 0)
+                kernel.violated("a poll of something else than room", operation.sqe.user_data);
+            socket.sender = index;
+        },
         .CONNECT => socket.connector = index,
         else => {},
     }
@@ -110,6 +119,7 @@ pub fn attempt(kernel: anytype, index: u32) void {
         .ACCEPT => accept(kernel, index),
         .RECV => receive(kernel, index, multishot_retries),
         .SEND, .SENDMSG => send(kernel, index),
+        .POLL_ADD => poll(kernel, index),
         .CONNECT => connect(kernel, index),
         .SHUTDOWN => kernel.finish(index, kernel.network.shutdown(operation.socket.?), 0),
         .CLOSE => close(kernel, index),
@@ -251,6 +261,28 @@ fn send_parts(kernel: anytype, index: u32) i32 {
     return @intCast(total);
 }
 
+/// Waits for room to send into, or for the peer's end.
+fn poll(kernel: anytype, index: u32) void {
+    const socket = kernel.operations.items[index].socket.?;
+    if (kernel.chance(kernel.faults.poll_error)) {
+        const errors = [_]kernel_abi.E{ .NOMEM, .INTR, .AGAIN };
+        const errno = errors[kernel.random().uintLessThan(usize, errors.len)];
+        if (errno == .NOMEM) socket.taint.injected_error = true;
+        return kernel.finish(index, negative(errno), 0);
+    }
+    const early = kernel.chance(kernel.faults.poll_early);
+    const events = if (early) poll_out else events_of(socket);
+    if (events != 0) kernel.finish(index, events, 0);
+}
+
+/// Like Linux, writable from a third of the room on, while a send takes what there is.
+fn events_of(socket: *const Network.Socket) i32 {
+    const poll_abi = std.os.linux.POLL;
+    if (socket.broken) return poll_out | poll_abi.ERR | poll_abi.HUP;
+    if (socket.peer_closed) return poll_out;
+    return if (3 * socket.outbound.space() >= socket.outbound.capacity) poll_out else 0;
+}
+
 fn connect(kernel: anytype, index: u32) void {
     const socket = kernel.operations.items[index].socket.?;
     if (kernel.chance(kernel.faults.connect_error)) {
@@ -308,6 +340,7 @@ fn end_cancelled(kernel: anytype, index: u32) void {
             const result = send_parts(kernel, index);
             if (result > 0) return kernel.finish(index, result, 0);
         },
+        .POLL_ADD => poll(kernel, index),
         .ACCEPT => accept(kernel, index),
         else => {},
     }

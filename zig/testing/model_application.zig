@@ -7,17 +7,13 @@ const std = @import("std");
 const closing = @import("../closing.zig");
 const connection_module = @import("../connection.zig");
 const send = @import("../send.zig");
+const time = @import("model_time.zig");
 const Connection = connection_module.Connection;
 const Piece = connection_module.Piece;
 const Kernel = @import("fake_kernel.zig").Kernel;
 const Socket = @import("fake_network.zig").Socket;
 
-pub fn pattern(stream: u64, position: u64) u8 {
-    var x = (stream *% 0x9e3779b97f4a7c15) ^ (position *% 0xc2b2ae3d27d4eb4f);
-    x ^= x >> 29;
-    x *%= 0xbf58476d1ce4e5b9;
-    return @truncate(x >> 40);
-}
+pub const pattern = @import("fake_files.zig").pattern;
 
 pub const Mode = enum {
     echo,
@@ -52,9 +48,12 @@ pub const Session = struct {
     reason: i32 = 0,
     /// Nothing had moved for as long as the idle time-out says when it was told of its end.
     was_idle: bool = false,
+    /// When it is to be told that the time is over (model_time.zig).
+    until_ns: u64 = 0,
 };
 
-const Owner = struct { bytes: []u8, released: bool };
+/// Of bytes, or of an open file.
+const Owner = struct { bytes: []u8 = &.{}, file: i32 = -1, released: bool = false };
 
 pub const Application = struct {
     kernel: *Kernel,
@@ -64,6 +63,10 @@ pub const Application = struct {
     limit_most: u64 = 8192,
     pause_chance: u16 = 0,
     slow_chance: u16 = 0,
+    /// What is written goes out as parts of files, of a thousand.
+    file_chance: u16 = 0,
+    /// A deadline is set, or the application at work for a while, of a thousand bytes received.
+    time_chance: u16 = 0,
     owners_out: u64 = 0,
     accept_failures: u64 = 0,
     pause_longest_ns: u64 = 20 * std.time.ns_per_ms,
@@ -71,6 +74,8 @@ pub const Application = struct {
     first_wish: u32,
     wishes: std.ArrayList(*Session) = .empty,
     live: u32 = 0,
+    /// Deadlines told.
+    expired: u64 = 0,
 
     pub fn allocator(self: *Application) std.mem.Allocator {
         return self.kernel.arena.allocator();
@@ -93,7 +98,7 @@ pub const Application = struct {
         return null;
     }
 
-    fn violated(self: *Application, text: []const u8, session: *const Session) void {
+    pub fn violated(self: *Application, text: []const u8, session: *const Session) void {
         self.kernel.violated(text, session.socket.id);
     }
 
@@ -111,6 +116,7 @@ pub const Application = struct {
             session.wishing = false;
             if (session.state != .live) continue;
             const connection = session.connection.?;
+            connection.flags.busy = false;
             if (connection.flags.paused) {
                 connection.flags.paused = false;
                 worker.mark_dirty(connection);
@@ -119,22 +125,55 @@ pub const Application = struct {
         }
     }
 
-    fn finish(_: *Application, worker: anytype, session: *Session) void {
+    pub fn finish(_: *Application, worker: anytype, session: *Session) void {
         session.finished = true;
         closing.close(worker, session.connection.?);
     }
 
+    /// In one piece; or in several, some of them parts of a file.
     fn write(self: *Application, worker: anytype, session: *Session, bytes: []const u8) void {
+        var rest = bytes;
+        while (rest.len > 0) {
+            const count = if (self.file_chance == 0) rest.len else 1 + self.kernel.random().uintLessThan(usize, rest.len);
+            const from_file = self.kernel.chance(self.file_chance);
+            const taken = if (from_file)
+                self.write_file(worker, session, count)
+            else
+                self.write_bytes(worker, session, rest[0..count]);
+            if (!taken) return;
+            rest = rest[count..];
+        }
+    }
+
+    pub fn write_bytes(self: *Application, worker: anytype, session: *Session, bytes: []const u8) bool {
         const owner = self.keep(bytes);
-        if (!send.append(worker, session.connection.?, owner.bytes, @intFromPtr(owner))) return self.give(owner);
-        session.written += bytes.len;
+        return self.queue(worker, session, owner, .{ .next = null, .data = owner.bytes, .owner = @intFromPtr(owner) });
+    }
+
+    /// The stream's next bytes, as a part of a file that has them where the stream does.
+    pub fn write_file(self: *Application, worker: anytype, session: *Session, count: usize) bool {
+        const owner = self.new_owner(.{ .file = self.kernel.files.open(self.allocator(), session.socket.id) });
+        return self.queue(worker, session, owner, Piece.of_file(owner.file, session.written, count, @intFromPtr(owner)));
+    }
+
+    fn queue(self: *Application, worker: anytype, session: *Session, owner: *Owner, piece: Piece) bool {
+        if (!send.append_piece(worker, session.connection.?, piece)) {
+            self.give(owner);
+            return false;
+        }
+        session.written += piece.data.len;
         // The queue's limit is a stated policy: the connection ends (F37).
         if (session.connection.?.phase == .releasing) session.socket.taint.aborted = true;
+        return true;
     }
 
     fn keep(self: *Application, bytes: []const u8) *Owner {
+        return self.new_owner(.{ .bytes = self.allocator().dupe(u8, bytes) catch @panic("out of memory") });
+    }
+
+    fn new_owner(self: *Application, value: Owner) *Owner {
         const owner = self.allocator().create(Owner) catch @panic("out of memory");
-        owner.* = .{ .bytes = self.allocator().dupe(u8, bytes) catch @panic("out of memory"), .released = false };
+        owner.* = value;
         self.owners_out += 1;
         return owner;
     }
@@ -145,13 +184,14 @@ pub const Application = struct {
         owner.released = true;
         self.owners_out -= 1;
         @memset(owner.bytes, 0xdd);
+        if (owner.file >= 0) self.kernel.files.close(owner.file);
     }
 
-    fn write_pattern(self: *Application, worker: anytype, session: *Session, count: u64) void {
+    pub fn write_pattern(self: *Application, worker: anytype, session: *Session, count: u64) void {
         var buffer: [2048]u8 = undefined;
         const bytes = buffer[0..@min(count, buffer.len)];
         for (bytes, 0..) |*byte, i| byte.* = pattern(session.socket.id, session.written + i);
-        if (bytes.len > 0) self.write(worker, session, bytes);
+        if (bytes.len > 0) _ = self.write_bytes(worker, session, bytes);
     }
 
     pub fn burst_now(self: *Application, worker: anytype, session: *Session) void {
@@ -161,7 +201,10 @@ pub const Application = struct {
 
     fn burst(self: *Application, worker: anytype, session: *Session) void {
         while (session.written < session.limit and !session.congested and session.connection.?.phase == .open) {
-            self.write_pattern(worker, session, session.limit - session.written);
+            const left = session.limit - session.written;
+            if (self.kernel.chance(self.file_chance)) {
+                _ = self.write_file(worker, session, 1 + self.kernel.random().uintLessThan(usize, left));
+            } else self.write_pattern(worker, session, left);
         }
         if (session.written >= session.limit and session.ended) self.finish(worker, session);
     }
@@ -215,6 +258,7 @@ pub const Handler = struct {
     deadlines: *const @import("../deadlines.zig").Deadlines,
 
     pub fn before_wait(self: *Handler) void {
+        time.check_deadlines(self.app, self.deadlines);
         self.app.kernel.wake_by_ns = self.deadlines.next() orelse std.math.maxInt(u64);
     }
 
@@ -251,9 +295,12 @@ pub const Handler = struct {
     }
 
     pub fn close_failed(_: *Handler, _: anytype, _: i32) void {}
-    pub fn expired(_: *Handler, _: anytype, _: *Connection) void {}
     pub fn target(_: *Handler, _: anytype, _: *Connection) ?connection_module.Target {
         return null;
+    }
+
+    pub fn expired(self: *Handler, worker: anytype, connection: *Connection) void {
+        time.expired(self.app, worker, self.session_of(connection));
     }
 
     pub fn accept_failed(self: *Handler, _: anytype, _: u32, _: i32) void {
@@ -280,6 +327,7 @@ pub const Handler = struct {
         if (connection.flags.paused) app.violated("bytes while reading is paused", session);
         if (session.ended) app.violated("bytes after the peer's end", session);
         if (connection.phase != .open) app.violated("bytes after close", session);
+        if (app.kernel.chance(app.time_chance)) time.change(app, worker, session);
         if (app.kernel.sabotages(.recycle_twice)) if (worker.group) |*group| group.recycle(0);
         if (!app.kernel.chance(app.pause_chance)) return app.take(worker, session, data);
         // Pauses in the middle of what came; the rest is held, as for a protocol with own buffers.
@@ -326,14 +374,21 @@ pub const Handler = struct {
         const session = self.session_of(connection);
         if (!session.congested) self.app.violated("drained without being congested", session);
         session.congested = false;
-        if (session.mode == .burst) self.app.burst(worker, session);
+        switch (session.mode) {
+            .burst => self.app.burst(worker, session),
+            .abort_after => self.app.abort(worker, session),
+            .close_after => self.app.finish(worker, session),
+            else => {},
+        }
     }
 
     pub fn lost(self: *Handler, worker: anytype, connection: *Connection, reason: i32) void {
         const session = self.session_of(connection);
         session.state = .lost;
         session.reason = reason;
-        const quiet_ns = self.app.kernel.now_ns - session.socket.moved_ns;
+        // The worker's clock is the turn's, the socket's that of the moment.
+        const quiet_ns = self.app.kernel.now_ns - session.socket.moved_ns + std.time.ns_per_ms;
+        time.check_lost(self.app, worker, session);
         session.was_idle = worker.config.idle_timeout_ns != 0 and quiet_ns >= worker.config.idle_timeout_ns;
         session.connection = null;
         self.app.live -= 1;

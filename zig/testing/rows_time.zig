@@ -3,6 +3,7 @@
 
 const std = @import("std");
 const kernel = @import("../kernel.zig");
+const time = @import("model_time.zig");
 const rows = @import("rows.zig");
 const expect = std.testing.expect;
 const expectEqual = std.testing.expectEqual;
@@ -85,5 +86,27 @@ test "test_f62 after the clock has jumped, what came meanwhile is read before an
     try expectEqual(100, rows.read(model, talker));
     try expect(rows.session_of(model, silent).state == .lost);
     try expectEqual(timed_out, rows.session_of(model, silent).reason);
+    try rows.end(model);
+}
+
+test "a deadline of the handler's is told once, when it has come" {
+    const model = try rows.start(.{}, .sink);
+    defer model.destroy();
+    const socket = try rows.open(model);
+    const session = rows.session_of(model, socket);
+    model.worker.now_ns = model.kernel.now_ns;
+    time.set_deadline(model.worker, session, rows.second);
+    time.set_deadline(model.worker, session, 2 * rows.second); // moved
+    const until = session.until_ns;
+    while (model.app.expired == 0) {
+        try expect(model.kernel.now_ns < until + 2 * rows.ms);
+        model.turn(null);
+    }
+    try model.expect_sound(); // nor was it told before its time
+    time.set_deadline(model.worker, session, rows.second);
+    time.set_deadline(model.worker, session, 0); // taken back
+    model.run_for(10 * rows.second);
+    try expectEqual(1, model.app.expired);
+    try expect(session.state == .live);
     try rows.end(model);
 }
