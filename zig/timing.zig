@@ -11,6 +11,9 @@ const Connection = @import("connection.zig").Connection;
 /// Longer than any scheduling hiccup: the process was stopped or the machine suspended.
 const gap_ns = 1 * std.time.ns_per_s;
 
+/// When a connection that was neither idle nor quiet may be.
+const look_again_ns = std.time.ns_per_s / 10;
+
 /// True when the worker woke much later than it asked to: what came meanwhile is read first, so
 /// that live peers are not timed out for our own absence (F62).
 pub fn is_gap(worker: anytype) bool {
@@ -102,8 +105,9 @@ fn expire(worker: anytype, connection: *Connection) void {
             }
             if (connection.queue_first != null or connection.held_first != null) {
                 // Busy writing, or its application has yet to take what came: not idle, not quiet.
-                worker.deadlines.set(connection.slot, worker.now_ns + @max(worker.quiet_ns, std.time.ns_per_s / 10));
-                return;
+                // Its other deadlines stand.
+                const again = worker.now_ns + @max(worker.quiet_ns, look_again_ns);
+                return worker.deadlines.set(connection.slot, earlier(again, earlier(handler_at, write_at)).?);
             }
             if (!worker.draining) {
                 worker.metrics.timeouts += 1;

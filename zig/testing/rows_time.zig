@@ -110,3 +110,27 @@ test "a deadline of the handler's is told once, when it has come" {
     try expect(session.state == .live);
     try rows.end(model);
 }
+
+test "what is not idle because bytes wait is told its deadline all the same, and timed out in time" {
+    for ([_]bool{ false, true }) |drains| {
+        var options = rows.Options{};
+        options.config.write_timeout_ns = rows.second + 50 * rows.ms;
+        options.config.idle_timeout_ns = if (drains) 0 else rows.second;
+        const model = try rows.start(options, .sink);
+        defer model.destroy();
+        model.kernel.network.outbound_capacity = 64;
+        const socket = try rows.open(model);
+        const session = rows.session_of(model, socket);
+        const from = model.kernel.now_ns;
+        model.worker.now_ns = from;
+        model.app.write_pattern(model.worker, session, 1000);
+        time.set_deadline(model.worker, session, rows.second + 10 * rows.ms);
+        if (drains) model.worker.drain(rows.second);
+        while (session.state == .live) model.turn(null);
+        try model.expect_sound();
+        try expectEqual(1, model.app.expired);
+        try expectEqual(timed_out, session.reason);
+        try expect(model.kernel.now_ns - from < rows.second + 60 * rows.ms);
+        try rows.end(model);
+    }
+}
