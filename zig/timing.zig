@@ -64,8 +64,8 @@ fn handler_until(connection: *const Connection) ?u64 {
 }
 
 fn quiet_until(worker: anytype, connection: *const Connection) ?u64 {
-    if (connection.flags.busy) return null;
-    const last = @max(connection.last_receive_ns, connection.send_progress_ns);
+    // Looked at again in any case: nobody sets a deadline when the handler is through.
+    const last = if (connection.flags.busy) worker.now_ns + look_again_ns else @max(connection.last_receive_ns, connection.send_progress_ns);
     const drain: ?u64 = if (worker.draining) last + worker.quiet_ns else null;
     const idle = worker.config.idle_timeout_ns;
     return earlier(drain, if (idle == 0) null else last + idle);

@@ -134,3 +134,22 @@ test "what is not idle because bytes wait is told its deadline all the same, and
         try rows.end(model);
     }
 }
+
+test "a connection that its handler is busy for is neither idle nor quiet, until it is through" {
+    for ([_]bool{ false, true }) |drains| {
+        const model = try rows.start(with_idle(if (drains) 0 else rows.second), .sink);
+        defer model.destroy();
+        const socket = try rows.open(model);
+        const session = rows.session_of(model, socket);
+        session.connection.?.flags.busy = true;
+        if (drains) model.worker.drain(0);
+        model.run_for(5 * rows.second);
+        try expect(session.state == .live);
+        // Nothing else is called: the worker finds out.
+        session.connection.?.flags.busy = false;
+        model.run_for(1200 * rows.ms);
+        try expect(session.state == .lost);
+        try expectEqual(if (drains) 0 else timed_out, session.reason);
+        try rows.end(model);
+    }
+}
