@@ -141,6 +141,7 @@ fn start_file(worker: anytype, connection: *Connection) bool {
         progressed(worker, connection, @intCast(result));
         if (connection.phase != .open and connection.phase != .flushing) return true;
     }
+    if (connection.queue_first == null) return true;
     return poll_room(worker, connection);
 }
 

@@ -257,6 +257,20 @@ test "a drain waits for a file, as long as its client takes some" {
 /// What send.zig gives a file in one go.
 const part_most = 1 << 20;
 
+test "a file that went into the socket whole leaves nothing to wait for" {
+    const model = try rows.start(.{}, .sink);
+    defer model.destroy();
+    const socket, const session = try open(model, part_most);
+    try reply(model, session, 0, part_most, 0);
+    model.app.finish(model.worker, session);
+    model.turns(5);
+    // Nobody has read a byte, and yet the end is said.
+    try expect(session.state == .lost and socket.shut);
+    try expectEqual(0, model.kernel.counts.polls);
+    try expectEqual(part_most, try take(model, socket, part_most));
+    try rows.end(model);
+}
+
 test "test_f61 beside a large file fifty others are answered, and a turn sends a bounded part of it" {
     const model = try rows.start(.{ .cq_entries = 256, .config = .{
         .ring_entries = 64,
