@@ -136,7 +136,8 @@ pub const Connection = struct {
         connected: bool = false,
         /// The application has heard of its end.
         lost_told: bool = false,
-        /// The operation in flight is no send but a wait for room to send a file's part into.
+        /// The send in flight, or the last one, is a wait for room to send a file's part into, and
+        /// nothing has gone out since.
         polling: bool = false,
         /// The handler is at work for this connection: neither idle nor quiet, whatever its bytes.
         busy: bool = false,

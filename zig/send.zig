@@ -108,6 +108,7 @@ pub fn start(worker: anytype, connection: *Connection) bool {
         if (follower != null) sqe.rw_flags |= linux.MSG.MORE; // a file's part comes next
     }
     connection.send = .armed;
+    connection.flags.polling = false;
     connection.send_progress_ns = worker.now_ns;
     if (worker.config.write_timeout_ns != 0) timing.refresh(worker, connection);
     return true;
@@ -150,9 +151,10 @@ fn poll_room(worker: anytype, connection: *Connection) bool {
     sqe.opcode = .POLL_ADD;
     sqe.fd = connection.fd;
     sqe.rw_flags = std.os.linux.POLL.OUT;
+    // Room that took nothing when it was told of is no progress.
+    if (!connection.flags.polling) connection.send_progress_ns = worker.now_ns;
     connection.flags.polling = true;
     connection.send = .armed;
-    connection.send_progress_ns = worker.now_ns;
     if (worker.config.write_timeout_ns != 0) timing.refresh(worker, connection);
     return true;
 }
@@ -200,11 +202,9 @@ pub fn completed(worker: anytype, connection: *Connection, cqe: *const linux.io_
         worker.gathers.give(lent);
         connection.gather = null;
     }
-    const polled = connection.flags.polling;
-    connection.flags.polling = false;
     if (cqe.res < 0) return failed(worker, connection, cqe.res);
     // Room again, or an error that sending the file's next part will name.
-    if (polled) return worker.mark_dirty(connection);
+    if (connection.flags.polling) return worker.mark_dirty(connection);
     progressed(worker, connection, @intCast(cqe.res));
 }
 
@@ -213,6 +213,7 @@ fn progressed(worker: anytype, connection: *Connection, bytes: usize) void {
     worker.metrics.sends += 1;
     worker.metrics.bytes_sent += bytes;
     connection.send_progress_ns = worker.now_ns;
+    connection.flags.polling = false;
     advance(worker, connection, bytes);
     if (connection.queue_first != null or connection.phase != .open or connection.flags.write_end) {
         worker.mark_dirty(connection);

@@ -210,8 +210,8 @@ test "test_f39 slots of clients that left in a file are taken again, and nobody 
     }
 }
 
-test "test_f37 a peer that takes nothing of a file is timed out" {
-    for ([_]u16{0}) |early| {
+test "test_f37 a peer that takes nothing of a file is timed out, also when it is told to have room" {
+    for ([_]u16{ 0, 1000 }) |early| {
         var options = rows.Options{};
         options.config.write_timeout_ns = rows.second;
         const model = try rows.start(options, .sink);
