@@ -292,7 +292,8 @@ pub fn want(worker: *PythonWorker, http: *HttpConnection) void {
     http.unread = 0;
     if (http.expects) {
         http.expects = false;
-        _ = http_output.copy(worker, http.connection, "HTTP/1.1 100 Continue\r\n\r\n");
+        // Once the reply has begun a 100 would be taken for a part of it (RFC 9110 §10.1.1).
+        if (http.reply.stage == .none) _ = http_output.copy(worker, http.connection, "HTTP/1.1 100 Continue\r\n\r\n");
     }
     settle(worker, http);
 }
