@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
+import pytest
 from http_client import HOST, Client, served
 
 from pyuring import Request
@@ -29,3 +31,26 @@ def test_no_100_goes_out_once_the_reply_has_begun() -> None:
         assert asked.wait(10)
         client.send(b"abc")
         assert client.reply().body == b"startabc"
+
+
+@pytest.mark.parametrize("by", ["_reply", "_begin"])
+def test_fields_that_reply_themselves_while_they_are_taken_raise(by: str) -> None:
+    problems: list[BaseException] = []
+
+    def handler(request: Request) -> Any:
+        def fields() -> Iterator[tuple[str, str]]:
+            if by == "_reply":
+                request._reply(200, [], b"inner")
+            else:
+                request._begin(200, [], 5)
+            yield ("X-Outer", "1")
+
+        return 200, fields(), b"outer"
+
+    def hook(problem: BaseException, where: str, _: object) -> None:
+        problems.append(problem)
+
+    with served(handler, engine_exception_hook=hook) as engine, Client(engine.address) as client:
+        client.send(GET)
+        assert b"X-Outer" not in client.to_end()
+    assert [type(problem) for problem in problems] == [RuntimeError]

@@ -136,7 +136,7 @@ fn reply_plain(
     content: []const u8,
     owner: *Object,
 ) Error!void {
-    var draft = http_reply.Draft.init(worker);
+    var draft = http_reply.Draft.init(worker, http);
     draft.writer.status(200);
     draft.writer.field("Content-Type", content_type);
     try draft.finish(worker, http, .{ .exactly = content.len });
@@ -151,13 +151,11 @@ pub fn reply(
     fields: *Object,
     content: *Object,
 ) Error!void {
-    if (http.reply.stage != .none) return http_reply.value_error("the reply has begun already", .{});
+    var draft = http_reply.Draft.init(worker, http);
     const bytes = python.frozen(content) orelse return error.PythonRaised;
     defer python.decref(bytes);
     const view = python.bytes_view(bytes).?;
-    var draft = http_reply.Draft.init(worker);
-    try draft.put_status(status);
-    try draft.put_fields(fields);
+    try draft.put(status, fields);
     try draft.finish(worker, http, .{ .exactly = view.len });
     send_whole(worker, http, &draft, view, bytes);
 }
@@ -248,7 +246,7 @@ pub noinline fn refuse(worker: *PythonWorker, http: *HttpConnection, status: u16
     const untouched = http.reply.stage == .none or http.request == null;
     if (http.request != null) lost(worker, http, python.none);
     if (!untouched) return abort(worker, http);
-    var draft = http_reply.Draft.init(worker);
+    var draft = http_reply.Draft.init(worker, http);
     http.keep_alive = false;
     http.head_only = false;
     http.old = false;

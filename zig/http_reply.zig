@@ -34,17 +34,29 @@ pub const Length = union(enum) {
 
 pub const Draft = struct {
     writer: Writer,
+    /// Whose reply it is to be; null for a refusal.
+    request: ?*Object,
     status: u16 = 200,
     declared: ?u64 = null,
     close: bool = false,
     dated: bool = false,
 
-    pub fn init(worker: *PythonWorker) Draft {
-        return .{ .writer = .{ .buffer = &worker.handler.http.scratch } };
+    pub fn init(worker: *PythonWorker, http: *const HttpConnection) Draft {
+        return .{ .writer = .{ .buffer = &worker.handler.http.scratch }, .request = http.request };
+    }
+
+    /// A status, and fields in a list or tuple of (name, value), all str. Python code may run while
+    /// they are taken, and write a head of its own; afterwards none does.
+    pub fn put(self: *Draft, status: *Object, fields: *Object) Error!void {
+        const list = python.is_exactly(fields, python.types.list); // taken as it is, once nothing runs
+        const items = if (list) python.incref(fields) else c.PySequence_List(fields) orelse return error.PythonRaised;
+        defer python.decref(items);
+        try self.put_status(status);
+        try self.put_fields(items);
     }
 
     /// An int, or a str such as "404 Not Found".
-    pub fn put_status(self: *Draft, status: *Object) Error!void {
+    fn put_status(self: *Draft, status: *Object) Error!void {
         if (c.PyIndex_Check(status) != 0) {
             const number = c.PyLong_AsLong(status);
             if (number == -1 and c.PyErr_Occurred() != null) return error.PythonRaised;
@@ -62,12 +74,7 @@ pub const Draft = struct {
         self.writer.bytes("\r\n");
     }
 
-    /// A list or tuple of (name, value), both str.
-    pub fn put_fields(self: *Draft, fields: *Object) Error!void {
-        // No Python code runs while a list is walked through, so it stays as it is.
-        const list = python.is_exactly(fields, python.types.list);
-        const items = if (list) python.incref(fields) else c.PySequence_List(fields) orelse return error.PythonRaised;
-        defer python.decref(items);
+    fn put_fields(self: *Draft, items: *Object) Error!void {
         var index: python.Ssize = 0;
         const count = c.PyList_Size(items);
         while (index < count) : (index += 1) {
@@ -127,6 +134,9 @@ pub const Draft = struct {
 
     /// Ends the head, and settles how the body is framed and whether the connection stays.
     pub fn finish(self: *Draft, worker: *PythonWorker, http: *HttpConnection, length: Length) Error!void {
+        if (http.request != self.request or (http.request != null and http.reply.stage != .none)) {
+            return runtime_error("the reply has begun already");
+        }
         const has_body = http1_writer.has_body(self.status);
         var reply = http_connection.Reply{
             .stage = .begun,
@@ -187,6 +197,11 @@ fn is(text: []const u8, lower: []const u8) bool {
 fn pair_error() Error {
     c.PyErr_Clear();
     c.PyErr_SetString(python.exc.PyExc_TypeError.*, "fields are (name, value) tuples of two str");
+    return error.PythonRaised;
+}
+
+pub fn runtime_error(text: [*:0]const u8) Error {
+    c.PyErr_SetString(python.exc.PyExc_RuntimeError.*, text);
     return error.PythonRaised;
 }
 

@@ -21,10 +21,8 @@ pub fn begin(
     fields: *Object,
     length: ?u64,
 ) Error!void {
-    if (http.reply.stage != .none) return runtime_error("the reply has begun already");
-    var draft = http_reply.Draft.init(worker);
-    try draft.put_status(status);
-    try draft.put_fields(fields);
+    var draft = http_reply.Draft.init(worker, http);
+    try draft.put(status, fields);
     try draft.finish(worker, http, if (length) |count| .{ .promised = count } else .unknown);
     _ = http_output.copy(worker, http.connection, draft.writer.written());
 }
@@ -61,7 +59,7 @@ pub fn send_file(
 /// Whether the part is to be sent; counts it. A body longer than promised is an error.
 noinline fn admit(http: *HttpConnection, count: u64) Error!bool {
     const reply = &http.reply;
-    if (reply.stage != .begun) return runtime_error("the reply has no head yet");
+    if (reply.stage != .begun) return http_reply.runtime_error("the reply has no head yet");
     if (reply.bodyless) return false;
     if (reply.remaining) |left| {
         if (count > left) return http_reply.value_error("the body is longer than its Content-Length", .{});
@@ -86,7 +84,7 @@ noinline fn close_frame(worker: *PythonWorker, http: *HttpConnection) void {
 /// The reply is complete. False: it is shorter than promised, so the connection is aborted, lest
 /// the next reply be taken for its rest.
 pub fn end(worker: *PythonWorker, http: *HttpConnection) Error!bool {
-    if (http.reply.stage != .begun) return runtime_error("the reply has no head yet");
+    if (http.reply.stage != .begun) return http_reply.runtime_error("the reply has no head yet");
     const reply = &http.reply;
     if (!reply.bodyless and reply.remaining != null and reply.remaining.? > 0) {
         http_exchange.abort(worker, http);
@@ -95,9 +93,4 @@ pub fn end(worker: *PythonWorker, http: *HttpConnection) Error!bool {
     if (reply.chunked and !reply.bodyless) _ = http_output.copy(worker, http.connection, http1_writer.last_chunk);
     http_exchange.finish(worker, http);
     return true;
-}
-
-fn runtime_error(text: [*:0]const u8) Error {
-    c.PyErr_SetString(python.exc.PyExc_RuntimeError.*, text);
-    return error.PythonRaised;
 }
