@@ -54,3 +54,13 @@ def test_fields_that_reply_themselves_while_they_are_taken_raise(by: str) -> Non
         client.send(GET)
         assert b"X-Outer" not in client.to_end()
     assert [type(problem) for problem in problems] == [RuntimeError]
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+@pytest.mark.parametrize("fields", [None, []])
+@pytest.mark.parametrize("body", ["text", bytearray(b"text"), ["te", b"xt"]])
+def test_a_tuple_is_the_same_reply_on_either_thread(threads: int, fields: Any, body: Any) -> None:
+    handler = lambda request: (201, fields, body)  # noqa: E731
+    with served(handler, threads=threads) as engine, Client(engine.address) as client:
+        reply = client.get()
+        assert (reply.status, reply.body) == (201, b"text")

@@ -108,8 +108,11 @@ fn answer(worker: *PythonWorker, http: *HttpConnection, result: *Object) Error!v
     }
     if (class == http.gateway.response_type) if (try answer_response(worker, http, result)) return;
     if (class == python.types.tuple and c.PyTuple_Size(result) == 3) {
-        const item = c.PyTuple_GetItem;
-        return reply(worker, http, item(result, 0).?, item(result, 1).?, item(result, 2).?);
+        const fields = c.PyTuple_GetItem(result, 1).?;
+        const content = c.PyTuple_GetItem(result, 2).?;
+        if (python.is_bytes(content) and fields != python.none) {
+            return reply(worker, http, c.PyTuple_GetItem(result, 0).?, fields, content);
+        }
     }
     // Nothing, and something is under way: the gateway knows.
     if (result == python.none and http.reply.stage != .none) return;
