@@ -89,10 +89,14 @@ class Gateway:
             request._reply(status, [("Content-Type", TEXT), *fields], body)
         except ConnectionError:
             pass
+        except RuntimeError:  # the head is out: never a reply that looks complete
+            if isinstance(exception, HttpError):  # nobody else hears of it
+                self.worker.exception(exception, "handler")
+            request._abort()
         except Exception as error:
             if fields:  # they may be the reason: once more without them
                 return self.failed(request, error)
-            request._abort()  # the head is out: never a reply that looks complete
+            request._abort()
         self._over(request)
 
     def start(self, request: Request) -> None:

@@ -108,7 +108,7 @@ class FakeCore:
         if self.stage == "ended":
             raise RuntimeError("already answered")
         if self.stage not in stages:
-            raise ValueError("the reply has begun already")
+            raise RuntimeError("the reply has begun already")
 
     def _head(self, status: int | str, fields: list[tuple[str, str]]) -> None:
         for name, value in fields:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from http_client import HOST, Client, served
 
-from pyuring import Request
+from pyuring import HttpError, Request
 
 POST = b"POST / HTTP/1.1\r\n" + HOST
 GET = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -64,3 +64,24 @@ def test_a_tuple_is_the_same_reply_on_either_thread(threads: int, fields: Any, b
     with served(handler, threads=threads) as engine, Client(engine.address) as client:
         reply = client.get()
         assert (reply.status, reply.body) == (201, b"text")
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+@pytest.mark.parametrize("fields", [[], [("X-A", "b")]])
+def test_an_http_error_after_the_head_is_reported_as_what_it_is(
+    threads: int, fields: list[tuple[str, str]]
+) -> None:
+    problems: list[BaseException] = []
+
+    def handler(request: Request) -> Iterator[bytes]:
+        yield b"start"
+        raise HttpError(404, "gone", fields)
+
+    def hook(problem: BaseException, where: str, _: object) -> None:
+        problems.append(problem)
+
+    options: dict[str, Any] = {"threads": threads, "engine_exception_hook": hook}
+    with served(handler, **options) as engine, Client(engine.address) as client:
+        client.send(GET)
+        assert not client.to_end().endswith(b"0\r\n\r\n")
+    assert [str(problem) for problem in problems] == ["404 gone"]
