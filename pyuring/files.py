@@ -65,6 +65,8 @@ def file_body(file: Any) -> FileBody | None:
         if not stat.S_ISREG(status.st_mode):
             return None
         offset = file.tell()
+        if status.st_size == 0 and os.pread(raw.fileno(), 1, offset):
+            return None  # /proc's: their size is not known before they are read
         owner = FileOwner(os.dup(raw.fileno()))
     except (OSError, ValueError):  # not seekable, or closed: reading it will say so
         return None

@@ -85,3 +85,9 @@ def test_an_http_error_after_the_head_is_reported_as_what_it_is(
         client.send(GET)
         assert not client.to_end().endswith(b"0\r\n\r\n")
     assert [str(problem) for problem in problems] == ["404 gone"]
+
+
+def test_a_file_whose_size_nobody_knows_is_read() -> None:
+    handler = lambda request: open("/proc/self/status", "rb")  # noqa: E731, SIM115
+    with served(handler) as engine, Client(engine.address) as client:
+        assert client.get().body.startswith(b"Name:")
