@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from http_client import HOST, Client, served
+from peers import until
 
 from pyuring import HttpError, Request
 
@@ -91,3 +92,30 @@ def test_a_file_whose_size_nobody_knows_is_read() -> None:
     handler = lambda request: open("/proc/self/status", "rb")  # noqa: E731, SIM115
     with served(handler) as engine, Client(engine.address) as client:
         assert client.get().body.startswith(b"Name:")
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_a_body_that_ends_with_its_connection_is_not_cut_off_in_silence(threads: int) -> None:
+    def handler(request: Request) -> Iterator[bytes]:
+        yield b"x" * 100_000
+        raise ValueError("in the middle")
+
+    options: dict[str, Any] = {"threads": threads, "engine_exception_hook": lambda *_: None}
+    with served(handler, **options) as engine, Client(engine.address) as client:
+        client.send(b"GET / HTTP/1.0\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            client.to_end()
+
+
+def test_nor_is_one_whose_client_is_too_slow() -> None:
+    def handler(request: Request) -> Iterator[bytes]:
+        for _ in range(100):
+            yield b"x" * 100_000
+
+    # Room for all of it: the reply is complete here, and not there.
+    options: dict[str, Any] = {"engine_write_high_water": 1 << 26, "engine_write_timeout": 0.3}
+    with served(handler, **options) as engine, Client(engine.address) as client:
+        client.send(b"GET / HTTP/1.0\r\n\r\n")
+        until(lambda: engine.metrics().timeouts == 1)
+        with pytest.raises(ConnectionResetError):
+            client.to_end()

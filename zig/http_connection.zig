@@ -101,6 +101,18 @@ pub const HttpConnection = struct {
             .preamble, .gathering, .streaming, .discarding => false,
         };
     }
+
+    /// Whether the connection's end, now, would be taken for the end of a reply that is not all
+    /// out: only a body without a length and without chunks ends so (RFC 9112 §6.3, §8).
+    pub fn would_look_complete(self: *const HttpConnection) bool {
+        const reply = &self.reply;
+        if (reply.bodyless or reply.chunked or reply.remaining != null) return false;
+        return switch (reply.stage) {
+            .none => false,
+            .begun => true,
+            .ended => self.connection.queue_first != null,
+        };
+    }
 };
 
 /// Bytes in memory that grows. Given back when empty, so an idle connection has none.

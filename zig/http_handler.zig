@@ -79,6 +79,7 @@ pub const HttpHandler = struct {
 
     pub fn lost(self: *HttpHandler, worker: *PythonWorker, connection: *Connection, reason: i32) void {
         const http = HttpConnection.of(connection);
+        if (http.would_look_complete()) kernel.reset_when_closed(connection.fd);
         if (http.request != null) {
             const cause = python_errors.make_or_none(reason);
             defer python.decref(cause);

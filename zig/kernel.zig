@@ -157,6 +157,13 @@ pub fn send_file(socket: i32, file: i32, offset: u64, count: usize) i32 {
     return result_of(linux.sendfile(socket, file, &from, count));
 }
 
+/// Has a close end the connection by a reset, which no peer takes for an orderly end. A socket
+/// that knows no resets stays as it is.
+pub fn reset_when_closed(socket: i32) void {
+    const Linger = extern struct { on: c_int = 1, seconds: c_int = 0 };
+    _ = linux.setsockopt(socket, linux.SOL.SOCKET, linux.SO.LINGER, std.mem.asBytes(&Linger{}), @sizeOf(Linger));
+}
+
 /// Nanoseconds since 1970, as the machine's clock has it.
 pub fn real_ns() u64 {
     var now: linux.timespec = undefined;
