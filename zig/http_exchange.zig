@@ -110,7 +110,7 @@ fn answer(worker: *PythonWorker, http: *HttpConnection, result: *Object) Error!v
     if (class == python.types.tuple and c.PyTuple_Size(result) == 3) {
         const fields = c.PyTuple_GetItem(result, 1).?;
         const content = c.PyTuple_GetItem(result, 2).?;
-        if (python.is_bytes(content) and fields != python.none) {
+        if (python.is_exactly(content, python.types.bytes) and fields != python.none) {
             return reply(worker, http, c.PyTuple_GetItem(result, 0).?, fields, content);
         }
     }

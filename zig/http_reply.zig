@@ -78,7 +78,7 @@ pub const Draft = struct {
         var index: python.Ssize = 0;
         const count = c.PyList_Size(items);
         while (index < count) : (index += 1) {
-            const pair = c.PyList_GetItem(items, index).?;
+            const pair = c.PyList_GetItem(items, index) orelse return pair_error();
             const name = c.PyTuple_GetItem(pair, 0) orelse return pair_error();
             const value = c.PyTuple_GetItem(pair, 1) orelse return pair_error();
             try self.put_field(name, value);

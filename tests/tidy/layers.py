@@ -56,7 +56,8 @@ PYTHON_LAYERS: Layers = (
 FAKES = [
     f"testing/fake_{name}"
     for name in (
-        "ring", "kernel", "transfer", "operation", "network", "buffers", "completions", "faults"
+        "ring", "kernel", "transfer", "operation", "network", "buffers", "completions", "faults",
+        "files",
     )
 ]  # fmt: skip
 
@@ -92,6 +93,7 @@ ZIG_LAYERS: Layers = (
 UNITS: Layers = (
     ("sqe_object", "sqe_fields"),
     ("accept", "closing", "connect", "receive", "send", "timing"),
+    ("testing/model_application", "testing/model_time"),
     (
         "python_handler",
         "protocol_handler",

@@ -12,7 +12,6 @@ const Connection = connection_module.Connection;
 const Piece = connection_module.Piece;
 const Kernel = @import("fake_kernel.zig").Kernel;
 const Socket = @import("fake_network.zig").Socket;
-
 pub const pattern = @import("fake_files.zig").pattern;
 
 pub const Mode = enum {
@@ -298,7 +297,6 @@ pub const Handler = struct {
     pub fn target(_: *Handler, _: anytype, _: *Connection) ?connection_module.Target {
         return null;
     }
-
     pub fn expired(self: *Handler, worker: anytype, connection: *Connection) void {
         time.expired(self.app, worker, self.session_of(connection));
     }
