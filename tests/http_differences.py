@@ -17,7 +17,7 @@ STRICTER: dict[str, tuple[tuple[str, ...], str]] = {
     "too_many_empty_lines": (("llhttp",), "we skip four (9112 §2.2); llhttp any number"),
     "request_line_malformed": (("llhttp",), "one space each (9112 §3); llhttp skips several"),
     "http_0_9": (BOTH, "HTTP/0.9 is not spoken; h11 takes `HTTP/0.9`, llhttp its line as well"),
-    "http_2_preface": (BOTH, "an HTTP/2 client's first line is no request (9113 §3.4); h11 takes it"),
+    "http_2_preface": (BOTH, "how HTTP/2 clients begin (9113 §3.4), no request; h11 takes it"),
     "version_malformed": (("llhttp",), "`HTTP/` only; llhttp also takes `RTSP/` and `ICE/`"),
     "version_unsupported": (BOTH, "another major version is 505 (9110 §15.6.6)"),
     "target_byte": (BOTH, "no fragment, no second space in a target (9112 §3.2)"),

@@ -121,20 +121,13 @@ def test_says_why_it_cannot_tell(found: Any, line: str) -> None:
     assert line in str(caught.value)
 
 
-def test_knows_the_frameworks() -> None:
+def test_knows_the_frameworks(tmp_path: Path) -> None:
     flask, bottle = pytest.importorskip("flask"), pytest.importorskip("bottle")
-    falcon, wsgi_module = pytest.importorskip("falcon"), pytest.importorskip("django.core.wsgi")
-    from django.conf import settings
+    falcon, _ = pytest.importorskip("falcon"), pytest.importorskip("django")
     from falcon import asgi as falcon_asgi
+    from wsgi_apps.django_app import make_app  # Django is configured once a process
 
-    if not settings.configured:
-        settings.configure(SECRET_KEY="x")
-    for app in (
-        flask.Flask("x"),
-        bottle.Bottle(),
-        falcon.App(),
-        wsgi_module.get_wsgi_application(),
-    ):
+    for app in (flask.Flask("x"), bottle.Bottle(), falcon.App(), make_app(tmp_path)):
         assert detect(app) == "wsgi", type(app)
     assert detect(falcon_asgi.App()) == "asgi"
 

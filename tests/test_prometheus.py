@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from peers import connect, echoes, read_to_end
+from peers import Echo, connect, echoes, read_to_end
 from prometheus_client.parser import text_string_to_metric_families
 
 from pyuring import Engine, EngineMetrics
@@ -210,8 +210,6 @@ def test_a_busy_port_is_told() -> None:
 
 
 def test_an_engine_is_told_worker_by_worker() -> None:
-    from examples.echo import Echo
-
     with Engine(Echo, "127.0.0.1:0", workers=2) as engine:
         assert echoes(engine.address)
         found = snapshots(engine)
