@@ -119,3 +119,27 @@ def test_nor_is_one_whose_client_is_too_slow() -> None:
         until(lambda: engine.metrics().timeouts == 1)
         with pytest.raises(ConnectionResetError):
             client.to_end()
+
+
+def test_a_request_keeps_its_head_while_its_handler_answers_another() -> None:
+    held: list[Request] = []
+
+    def handler(request: Request) -> Any:
+        if request.path == "/hold":
+            request._begin(200, [], None)
+            held.append(request)
+            return None
+        if request.path == "/next":
+            return "next"
+        before = request.header_list()
+        other = held.pop()
+        other._end()  # and what its client has sent meanwhile is parsed and handled
+        return "same" if request.header_list() == before else "another's"
+
+    with served(handler) as engine, Client(engine.address) as one, Client(engine.address) as two:
+        fields = b"".join(b"X-Field-Number-%d: %d\r\n" % (i, i) for i in range(20))
+        one.send(b"GET /hold HTTP/1.1\r\n" + HOST + b"\r\n")
+        one.send(b"GET /next HTTP/1.1\r\n" + HOST + fields + b"\r\n")
+        until(lambda: held)
+        assert two.get("/", b"X-Mine: mine\r\n").body == b"same"
+        assert (one.reply().body, one.reply().body) == (b"", b"next")

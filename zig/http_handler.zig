@@ -32,6 +32,8 @@ pub const HttpHandler = struct {
     /// The parser of heads that come as a whole, nearly all; its spans are good until it parses
     /// the next one.
     parser: http1.HeadParser = undefined,
+    /// Whose bytes are being walked through: its request may borrow from the parser.
+    walking: ?*HttpConnection = null,
     /// Where a reply's head is put together.
     scratch: [http_reply.head_max]u8 = undefined,
 

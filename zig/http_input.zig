@@ -57,6 +57,14 @@ fn process_kept(worker: *PythonWorker, http: *HttpConnection) void {
 
 /// Uses `bytes` from the front, as far as the connection's state lets it; returns how many.
 fn process(worker: *PythonWorker, http: *HttpConnection, bytes: []const u8) usize {
+    // A handler may answer another connection's request: that one's next may be parsed meanwhile.
+    const outer = worker.handler.http.walking;
+    if (outer) |other| if (other.request) |request| if (!request_body.body(request).own()) {
+        closing.abort(worker, http.connection, @intFromEnum(kernel.E.NOMEM));
+        return 0;
+    };
+    worker.handler.http.walking = http;
+    defer worker.handler.http.walking = outer;
     http.processing = true;
     defer http.processing = false;
     var used: usize = 0;
