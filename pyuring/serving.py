@@ -68,11 +68,19 @@ def start(engine: Engine) -> None:
 
 
 def application(options: Options) -> Application:
-    """Load what MODULE:NAME names."""
-    from pyuring.loading import load
+    """Load what MODULE:NAME names; without it there are the files of --static alone."""
+    from pyuring.loading import Application, load
+
+    if options.app is None:
+        from pyuring.errors import HttpError
+
+        def nothing_else(request: object) -> None:
+            raise HttpError(404)
+
+        return Application("handler", nothing_else)
 
     return load(
-        options.app or "",
+        options.app,
         options.interface,
         factory=options.factory,
         directory=options.app_dir,
@@ -292,4 +300,5 @@ def mounts(options: Options) -> dict[str, Any]:
         raise UsageError(f"--static: {options.static} is no directory")
     from pyuring.static import StaticFiles
 
-    return {options.static_path or "/": StaticFiles(options.static)}
+    alone = options.app is None
+    return {"/" if alone else options.static_path or "/": StaticFiles(options.static)}

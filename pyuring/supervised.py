@@ -33,8 +33,8 @@ def serve(options: Options, arguments: Sequence[str]) -> int:
     child = _child()
     if child is not None:
         return _serve_as_child(child, options)
-    if options.app is None:
-        raise UsageError("the following arguments are required: MODULE:NAME")
+    if options.app is None and options.static is None:
+        raise UsageError("the following arguments are required: MODULE:NAME, or --static DIR")
     if options.processes > 1 or options.reload or options.max_requests:
         return _supervise(options, arguments)
     return serving.serve(options)

@@ -160,7 +160,7 @@ def test_takes_the_sockets_of_a_service_manager() -> None:
         (("mistakes:factory", "--workers", "many"), "argument --workers: invalid int value"),
         (("mistakes:factory", "--tier", "top"), "argument --tier: invalid choice"),
         (("mistakes:factory", "--nonsense"), "unrecognized arguments: --nonsense"),
-        ((), "the following arguments are required: MODULE:NAME"),
+        ((), "the following arguments are required: MODULE:NAME, or --static DIR"),
     ],
 )
 def test_a_mistake_gets_one_line_and_status_2(

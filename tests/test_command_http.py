@@ -146,3 +146,10 @@ def test_counts_requests_and_their_times(site: Path) -> None:
         assert worker["requests"] == worker["responses_2xx"] == sum(worker["request_us"]) == 1
         frame = run("top", metrics, "--once", "--interval", "0.05").stdout
         assert re.search(r"^ +0 ", frame, re.M)
+
+
+def test_files_are_served_without_an_application(site: Path) -> None:
+    served = serve(site, "--static=files")
+    assert ask(served, "/a.txt") == (200, "of a file")
+    assert ask(served, "/b.txt")[0] == 404
+    end(served)
