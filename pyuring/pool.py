@@ -6,6 +6,7 @@ daemons, and an idle one ends by itself after a while.
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -14,6 +15,9 @@ from typing import Any
 __all__ = ["Pool"]
 
 _IDLE_SECONDS = 30.0
+_FORKED = b"""\
+pyuring: a child that a handler forked returned from the handler; end it by os._exit() (F20)
+"""
 
 
 class Pool:
@@ -32,6 +36,7 @@ class Pool:
         self._free = 0  # threads that wait, less the jobs that wait for them
         self._started = 0
         self._closed = False
+        self._process = os.getpid()
 
     def submit(self, function: Callable[..., object], *args: Any) -> None:
         """Have `function(*args)` called on one of the threads; any thread may ask."""
@@ -90,6 +95,9 @@ class Pool:
                 function(*args)
             except BaseException as error:
                 self._report(error)
+            if os.getpid() != self._process:  # the lock may be held by a thread that is not here
+                os.write(2, _FORKED)
+                os._exit(70)  # EX_SOFTWARE, as native code does on a worker's thread
             del job, function, args  # nothing is kept alive while it waits
             with self._lock:
                 self._free += 1

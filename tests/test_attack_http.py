@@ -5,6 +5,9 @@ It owns no server of its own. Each test stands for something that once went wron
 
 from __future__ import annotations
 
+import pathlib
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -143,3 +146,31 @@ def test_a_request_keeps_its_head_while_its_handler_answers_another() -> None:
         until(lambda: held)
         assert two.get("/", b"X-Mine: mine\r\n").body == b"same"
         assert (one.reply().body, one.reply().body) == (b"", b"next")
+
+
+FORKING = """
+import os, sys
+from http_client import Client, served
+
+children = []
+
+def handler(request):
+    child = os.fork()
+    if child:
+        children.append(child)
+    return "parent" if child else "child"
+
+with served(handler, threads=1) as engine, Client(engine.address) as client:
+    reply = client.get()
+    _, status = os.waitpid(children[0], 0)
+    print(reply.body, os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_a_child_that_returns_from_a_pools_handler_ends_at_once() -> None:
+    tests = str(pathlib.Path(__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING], cwd=tests, capture_output=True, text=True, timeout=20
+    )
+    assert done.stdout == "b'parent' 70\n"
+    assert "end it by os._exit() (F20)" in done.stderr
