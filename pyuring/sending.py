@@ -114,11 +114,11 @@ class _Sender:
         self._running = True
         try:
             complete = self._fill(request)
-        except Exception as error:
-            self._finish(request, error)
-        except BaseException as error:
+        except (KeyboardInterrupt, SystemExit) as error:
             self._finish(request, error)
             raise
+        except BaseException as error:
+            self._finish(request, error)
         else:
             if complete:
                 self._finish(request, None)

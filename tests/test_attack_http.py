@@ -5,6 +5,7 @@ It owns no server of its own. Each test stands for something that once went wron
 
 from __future__ import annotations
 
+import asyncio
 import pathlib
 import subprocess
 import sys
@@ -174,3 +175,34 @@ def test_a_child_that_returns_from_a_pools_handler_ends_at_once() -> None:
     )
     assert done.stdout == "b'parent' 70\n"
     assert "end it by os._exit() (F20)" in done.stderr
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+@pytest.mark.parametrize("where", ["handler", "first", "later"])
+def test_an_exception_that_is_none_concerns_its_request_alone(threads: int, where: str) -> None:
+    problems: list[BaseException] = []
+
+    def blocks() -> Iterator[bytes]:
+        if where == "later":
+            yield b"start"
+        raise asyncio.CancelledError(where)
+
+    def handler(request: Request) -> Any:
+        if request.path == "/well":
+            return "well"
+        if where == "handler":
+            raise asyncio.CancelledError(where)
+        return blocks()
+
+    def hook(problem: BaseException, where: str, _: object) -> None:
+        problems.append(problem)
+
+    options: dict[str, Any] = {"threads": threads, "engine_exception_hook": hook}
+    with served(handler, **options) as engine:
+        with Client(engine.address) as client:
+            client.send(GET)
+            got = client.to_end() if where == "later" else client.until(b" 500 ")
+            assert not got.endswith(b"0\r\n\r\n")
+        with Client(engine.address) as client:
+            assert client.get("/well").body == b"well"
+    assert [str(problem) for problem in problems] == [where]

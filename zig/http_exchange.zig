@@ -228,7 +228,7 @@ noinline fn raised(worker: *PythonWorker, http: *HttpConnection, request: *Objec
     worker.metrics.errors_handler += 1;
     const failure = python_errors.take() orelse return abort(worker, http);
     defer python.decref(failure);
-    if (http.request != request or c.PyObject_IsInstance(failure, python.exc.PyExc_Exception.*) != 1) {
+    if (http.request != request or python_errors.ends_the_worker(failure)) {
         worker.handler.protocols.report_object(failure, null, "handler");
         return abort(worker, http);
     }

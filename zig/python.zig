@@ -179,6 +179,8 @@ const Functions = struct {
 /// Global objects of the interpreter: pointers to variables that hold an object.
 const Exceptions = struct {
     PyExc_Exception: *const *Object,
+    PyExc_KeyboardInterrupt: *const *Object,
+    PyExc_SystemExit: *const *Object,
     PyExc_TypeError: *const *Object,
     PyExc_ValueError: *const *Object,
     PyExc_TimeoutError: *const *Object,

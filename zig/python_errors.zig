@@ -50,6 +50,15 @@ pub fn take() ?*Object {
     return value;
 }
 
+/// Whether an exception is meant for the whole program. What else is no Exception comes out of
+/// libraries (a task's cancellation, a test's failure) and concerns the request it came out of.
+pub fn ends_the_worker(failure: *Object) bool {
+    inline for (.{ "PyExc_KeyboardInterrupt", "PyExc_SystemExit" }) |name| {
+        if (c.PyObject_IsInstance(failure, @field(python.exc, name).*) == 1) return true;
+    }
+    return false;
+}
+
 /// The C library's words, where this process has one, with ours for what only we do.
 fn message(errno: i32) [*:0]const u8 {
     const e: kernel.E = @enumFromInt(errno);
