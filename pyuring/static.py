@@ -16,6 +16,7 @@ import mimetypes
 import os
 import secrets
 import stat
+import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -35,6 +36,7 @@ _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _ENTER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 _METHODS = ("GET", "HEAD")
+_FIRST = -62135596800  # the year 1, as a Unix time
 
 _MORE_TYPES = (
     ("text/javascript", ".js"), ("text/javascript", ".mjs"), ("application/wasm", ".wasm"),
@@ -164,7 +166,8 @@ def _described(
     """Complete a reply for an open file: conditions, ranges, validators."""
     if not stat.S_ISREG(status.st_mode):
         raise HttpError(404)
-    size, modified = status.st_size, int(status.st_mtime)
+    # Never later than the reply's own Date (RFC 9110 §8.8.2.1), nor before the first year.
+    size, modified = status.st_size, max(_FIRST, min(int(status.st_mtime), int(time.time())))
     fields = reply.headers
     etag = fields.setdefault("ETag", f'"{status.st_mtime_ns:x}-{size:x}"')
     fields.setdefault("Last-Modified", http_date(modified))

@@ -6,11 +6,14 @@ It owns no server of its own. Each test stands for something that once went wron
 from __future__ import annotations
 
 import asyncio
+import os
 import pathlib
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -206,3 +209,19 @@ def test_an_exception_that_is_none_concerns_its_request_alone(threads: int, wher
         with Client(engine.address) as client:
             assert client.get("/well").body == b"well"
     assert [str(problem) for problem in problems] == [where]
+
+
+@pytest.mark.parametrize("stamp", [1 << 38, 4_000_000_000, -(1 << 37), -5])
+def test_a_files_date_is_never_in_the_future_nor_a_mistake(
+    stamp: int, tmp_path: pathlib.Path
+) -> None:
+    file = pathlib.Path("/dev/shm") / f"pyuring-{tmp_path.parent.name}-{tmp_path.name}"
+    file.write_text("x")  # in a file system that knows such dates
+    try:
+        os.utime(file, (stamp, stamp))
+        with served(lambda request: file) as engine, Client(engine.address) as client:
+            reply = client.get()
+            assert (reply.status, reply.body) == (200, b"x")
+            assert parsedate_to_datetime(reply["Last-Modified"]).timestamp() <= time.time()
+    finally:
+        file.unlink()
