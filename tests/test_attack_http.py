@@ -225,3 +225,23 @@ def test_a_files_date_is_never_in_the_future_nor_a_mistake(
             assert parsedate_to_datetime(reply["Last-Modified"]).timestamp() <= time.time()
     finally:
         file.unlink()
+
+
+@pytest.mark.parametrize("limit", [0, 1 << 20])
+def test_more_bytes_of_files_than_there_can_be_are_an_error(limit: int) -> None:
+    raised: list[BaseException] = []
+
+    def handler(request: Request) -> None:
+        request._begin(200, [], None)
+        for offset, count in [(0, (1 << 63) - 1)] * 4 + [(1, (1 << 63) - 1)]:
+            try:
+                request._send_file(0, offset, count, None)
+            except ValueError as error:
+                raised.append(error)
+        request._abort()
+
+    options: dict[str, Any] = {"engine_send_queue_limit": limit}
+    with served(handler, **options) as engine, Client(engine.address) as client:
+        client.send(GET)
+        client.to_end()
+    assert raised

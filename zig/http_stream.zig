@@ -47,8 +47,12 @@ pub fn send_file(
     count: u64,
     owner: *Object,
 ) Error!void {
-    if (offset > std.math.maxInt(i64) or count > std.math.maxInt(i64)) {
-        return http_reply.value_error("offset and count are at most 2**63 - 1", .{});
+    const most = std.math.maxInt(i64);
+    if (offset > most or count > most - offset) {
+        return http_reply.value_error("offset and count together are at most 2**63 - 1", .{});
+    }
+    if (count > most -| http.connection.queued_bytes) {
+        return http_reply.value_error("more than 2**63 - 1 bytes would be queued", .{});
     }
     if (count == 0 or !try admit(http, count)) return;
     open_frame(worker, http, count);
@@ -65,7 +69,7 @@ noinline fn admit(http: *HttpConnection, count: u64) Error!bool {
         if (count > left) return http_reply.value_error("the body is longer than its Content-Length", .{});
         reply.remaining = left - count;
     }
-    reply.sent += count;
+    reply.sent +|= count;
     return true;
 }
 
