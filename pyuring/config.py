@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyuring.tiers import TierStrategy
-    from pyuring.transport import Transport
 
 __all__ = ["EngineConfig", "ExceptionHook"]
 
-# Called with the exception, where it came from ("data_received", "call_later" …), and the
-# transport of the connection that is closed for it, or None.
-ExceptionHook = Callable[[BaseException, str, Optional["Transport"]], None]
+# Called with the exception, where it came from ("data_received", "call_later" …), and whose it is:
+# the transport of the connection that is closed for it, the Request that a handler had, or None.
+ExceptionHook = Callable[[BaseException, str, Any], None]
 
 KIB, MIB = 1024, 1024 * 1024
 TIER_NAMES = ("auto", "base", "mid", "high", "optional")

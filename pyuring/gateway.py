@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Gateway", "Handler"]
 
 Handler = Callable[[Request], Any]
+
+_HINT = "return str, bytes, a Response (Response.json for JSON) or (status, fields, body)"
 Whole = tuple["int | str", Any, "bytes | FileBody | Blocks"]
 
 
@@ -82,7 +84,7 @@ class Gateway:
             status, text, fields = exception.status, exception.message, exception.fields
         else:
             if not _is_of_the_client(request, exception):
-                self.worker.exception(exception, "handler")
+                self._report(request, exception)
             status, text, fields = 500, "", []
         body = f"{text or _phrase(status)}\n".encode(errors="replace")
         try:
@@ -91,7 +93,7 @@ class Gateway:
             pass
         except RuntimeError:  # the head is out: never a reply that looks complete
             if isinstance(exception, HttpError):  # nobody else hears of it
-                self.worker.exception(exception, "handler")
+                self._report(request, exception)
             request._abort()
         except Exception as error:
             if fields:  # they may be the reason: once more without them
@@ -137,11 +139,14 @@ class Gateway:
         if sender is not None:
             sender.lost(exc)
 
-    def proxied(self, data: bytes) -> tuple[int, tuple[str, int] | None] | None:
-        """Read a PROXY header: its length and the client, None while it is not complete."""
-        from pyuring.proxy_protocol import parse
+    def proxied(self, data: bytes) -> tuple[()] | tuple[int, tuple[str, int] | None] | None:
+        """Read a PROXY header: its length and the client; None: not complete; (): it is none."""
+        from pyuring.proxy_protocol import ProxyProtocolError, parse
 
-        found = parse(data)
+        try:
+            found = parse(data)
+        except ProxyProtocolError:  # a port scan, a health check: counted, and worth no traceback
+            return ()
         return None if found is None else (found[0], found[1])
 
     def finished(self, request: Request, status: int, sent: int, started_ns: int) -> None:
@@ -166,8 +171,8 @@ class Gateway:
             return self._resolve(request, Response.file(result))
         elif type(result) is tuple and len(result) == 3:
             status, fields, body = result
-        elif result is None or isinstance(result, (dict, int, float)):
-            raise TypeError(f"the handler returned {result!r}, which is no reply")
+        elif result is None or isinstance(result, (dict, int, float, type)):
+            raise TypeError(f"the handler returned {result!r}, which is no reply: {_HINT}")
         else:
             body = result
         if isinstance(body, str):
@@ -226,12 +231,16 @@ class Gateway:
         if error is None:
             self._over(request)
             if not request._end():
-                self.worker.exception(_too_short(), "handler")
+                self._report(request, _too_short())
             return
         if not _is_of_the_client(request, error):
-            self.worker.exception(error, "handler")
+            self._report(request, error)
         request._abort()
         self._over(request)
+
+    def _report(self, request: Request, error: BaseException) -> None:
+        """Tell the exception hook, once for each exception, whose request it was."""
+        self.worker.exception(error, "handler", request)
 
     def _over(self, request: Request) -> None:
         """Let go of what an exchange kept: request and state hold each other."""
@@ -280,7 +289,7 @@ class Gateway:
         finally:
             blocks.close()
         if not writer.end():
-            self.worker.exception(_too_short(), "handler")
+            self._report(request, _too_short())
         self._home(self._over, request)
 
     def writer(self, request: Request) -> ThreadWriter:
@@ -304,7 +313,7 @@ class Gateway:
     def _failed_home(self, request: Request, error: BaseException) -> None:
         if request._lost:  # nobody to tell; what is not about that is reported all the same
             if not isinstance(error, (ConnectionError, HttpError)):
-                self.worker.exception(error, "handler")
+                self._report(request, error)
         else:
             self.failed(request, error)
 

@@ -6,10 +6,14 @@ reads or sends a byte: native code does, and a gateway on each worker is between
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pyuring import usage
 from pyuring.engine import Engine
 from pyuring.errors import (
     ClientDisconnectedError as ClientDisconnectedError,
@@ -69,9 +73,15 @@ class Http:
 
 
 def serve(
-    handler: Handler, address: AddressLike | list[AddressLike] = "127.0.0.1:8000", **options: Any
+    handler: Handler,
+    address: AddressLike | list[AddressLike] = "127.0.0.1:8000",
+    *,
+    quiet: bool = False,
+    **options: Any,
 ) -> None:
-    """Serve a handler until Ctrl-C; returns then, or raises what kept it from serving.
+    """Serve a handler until Ctrl-C or SIGTERM; returns then, or raises what kept it from serving.
+
+    Says on stderr where it listens, unless `quiet`.
 
     `options` are fields of HttpConfig and of EngineConfig, and `mounts`. An Http or another
     application with `for_worker` is served as it is.
@@ -84,11 +94,34 @@ def serve(
         application: Any = handler
     else:
         application = Http(handler, **ours)
+    if usage.importing:
+        raise RuntimeError(
+            "serve() is called while the command imports the module; put it under "
+            'if __name__ == "__main__":'
+        )
     engine = Engine(application, address, **options)
     try:
-        engine.listen()
+        with _ended_by_sigterm():
+            engine.start()
+            if not quiet:
+                usage.say(f"listening on {' and '.join(engine.addresses)}")
+            engine.listen()
     except KeyboardInterrupt:
-        pass
+        engine.shutdown()
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C, on the main thread and where nobody else has a use for it."""
+    on_main = threading.current_thread() is threading.main_thread()
+    if not on_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _mounted(handler: Handler, mounts: Mapping[str, Handler]) -> Handler:

@@ -202,6 +202,7 @@ def open_listeners(
     if address.kind == "unix":
         _remove_stale(address.path)
         sock = _bind(Sockaddr(socket.AF_UNIX, address.path), backlog, False, False)
+        _open_to_all(address.path)
         return _share(Listener(sock, owned=True, backlog=backlog), workers)
     found = addresses.resolve(address)
     for _ in range(10):
@@ -278,6 +279,15 @@ def _share(listener: Listener, workers: int, others: bool = False) -> list[list[
     if listener.sharers > 1:
         listener.limit_blocking()
     return [[listener] for _ in range(workers)]
+
+
+def _open_to_all(path: str) -> None:
+    """Let every user connect, as other servers do: a proxy runs as another user than we.
+
+    Who must not is kept out by the directory. Connecting takes write permission (unix(7)).
+    """
+    if not path.startswith("\0"):
+        os.chmod(path, 0o666)
 
 
 def _bind(place: Sockaddr, backlog: int, shared: bool, join: bool) -> socket.socket:

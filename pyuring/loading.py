@@ -13,6 +13,7 @@ import re
 import sys
 from typing import Any, NamedTuple
 
+from pyuring import usage
 from pyuring.usage import UsageError
 
 __all__ = ["Application", "detect", "load"]
@@ -218,6 +219,7 @@ def _call(label: str, found: Any) -> Any:
 
 def _import(name: str, directory: str) -> Any:
     """Import a module; where it is itself at fault, the line says with what and where."""
+    usage.importing = True
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -229,6 +231,8 @@ def _import(name: str, directory: str) -> Any:
         what = f"SyntaxError({error.msg!r})" if isinstance(error, SyntaxError) else repr(error)
         where = _last_line(error)
         raise UsageError(f"module {name!r} cannot be imported: {what}{where}") from None
+    finally:
+        usage.importing = False
 
 
 def _last_line(error: BaseException) -> str:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import sys
 
-__all__ = ["UsageError", "say"]
+__all__ = ["UsageError", "importing", "say"]
+
+# Whether the command is importing the application: what it serves then is the command's to say.
+importing = False
 
 
 class UsageError(Exception):

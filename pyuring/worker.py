@@ -165,13 +165,13 @@ class Worker:
                 self._last_metrics = self._read_metrics()
             return self._last_metrics
 
-    def exception(self, exc: BaseException, where: str, transport: Transport | None = None) -> None:
+    def exception(self, exc: BaseException, where: str, whose: Any = None) -> None:
         """Tell the exception hook that application code raised; never raises itself."""
         try:
-            self._hook(exc, where, transport)
+            self._hook(exc, where, whose)
         except BaseException as second:
-            report(exc, where, transport)
-            report(second, "exception_hook", transport)
+            report(exc, where, whose)
+            report(second, "exception_hook", whose)
 
     @property
     def handle(self) -> int:

@@ -86,7 +86,7 @@ class WsgiGateway(Gateway):
         finally:
             blocks.close()
         if not writer.end():
-            self.worker.exception(ValueError("the body is shorter than its Content-Length"), "app")
+            self._report(request, ValueError("the body is shorter than its Content-Length"))
         self._home(self._over, request)
 
 

@@ -149,7 +149,14 @@ def test_counts_requests_and_their_times(site: Path) -> None:
 
 
 def test_files_are_served_without_an_application(site: Path) -> None:
-    served = serve(site, "--static=files")
-    assert ask(served, "/a.txt") == (200, "of a file")
-    assert ask(served, "/b.txt")[0] == 404
-    end(served)
+    with serve(site, "--static=files") as served:
+        assert ask(served, "/a.txt") == (200, "of a file")
+        assert ask(served, "/b.txt")[0] == 404
+
+
+def test_a_module_that_serves_by_itself_is_told_how_not_to(site: Path) -> None:
+    (site / "serves.py").write_text("import pyuring\napp = lambda r: b''\npyuring.serve(app)\n")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = run("serve", "serves:app", cwd=site, env=environment)
+    assert done.returncode == 2
+    assert "put it under if __name__ ==" in done.stderr

@@ -143,15 +143,16 @@ def test_an_exception_is_reported_once_and_the_connection_goes_on() -> None:
             raise LookupError("no such thing")
         return "fine"
 
-    seen: list[BaseException] = []
+    seen: list[tuple[BaseException, str, Any]] = []
     with (
-        served(handler, engine_exception_hook=lambda error, *_: seen.append(error)) as engine,
+        served(handler, engine_exception_hook=lambda *what: seen.append(what)) as engine,
         Client(engine.address) as client,
     ):
         assert client.get("/bad").status == 500
         assert client.get("/good").body == b"fine"
         assert engine.metrics().errors_handler == 1
-    assert [type(error) for error in seen] == [LookupError]
+    assert [type(error) for error, *_ in seen] == [LookupError]
+    assert repr(seen[0][2]) == "<Request GET '/bad'>"  # whose it was
 
 
 def test_an_iterator_that_raises_midway_never_looks_complete() -> None:

@@ -87,22 +87,24 @@ print("ended", flush=True)
 """
 
 
-def test_serve_blocks_until_ctrl_c() -> None:
-    code = SERVE.replace(
-        "import sys, pyuring",
-        "import pyuring\nfrom pyuring.engine import Engine\n"
-        "start = Engine.start\n"
-        "Engine.start = lambda self: (start(self), print(self.address, flush=True))[0]",
-    )
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_says_where_it_listens_and_blocks_until_a_signal(number: int) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-c", SERVE],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
     try:
         assert process.stdout is not None
-        connection = HTTPConnection(process.stdout.readline().strip(), timeout=20)
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert line.startswith("pyuring: listening on 127.0.0.1:")
+        connection = HTTPConnection(line.split()[-1], timeout=20)
         connection.request("GET", "/")
         assert connection.getresponse().read() == b"hi"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.stdout.read() == "ended\n"
         assert process.wait(20) == 0
         connection.close()
@@ -110,6 +112,7 @@ def test_serve_blocks_until_ctrl_c() -> None:
         process.kill()
         process.wait()
         process.stdout.close()
+        process.stderr.close()
 
 
 def test_a_workers_threads_end_with_it() -> None:

@@ -101,6 +101,11 @@ fn preamble(worker: *PythonWorker, http: *HttpConnection, bytes: []const u8) usi
     };
     defer python.decref(answer);
     if (answer == python.none) return 0;
+    if (c.PyTuple_Size(answer) == 0) { // no such header
+        worker.metrics.requests_malformed += 1;
+        http_exchange.abort(worker, http);
+        return 0;
+    }
     const count = c.PyLong_AsLong(c.PyTuple_GetItem(answer, 0).?);
     const source = c.PyTuple_GetItem(answer, 1).?;
     if (source != python.none) http.source = python.incref(source);
