@@ -59,10 +59,7 @@ fn process_kept(worker: *PythonWorker, http: *HttpConnection) void {
 fn process(worker: *PythonWorker, http: *HttpConnection, bytes: []const u8) usize {
     // A handler may answer another connection's request: that one's next may be parsed meanwhile.
     const outer = worker.handler.http.walking;
-    if (outer) |other| if (other.request) |request| if (!request_body.body(request).own()) {
-        closing.abort(worker, http.connection, @intFromEnum(kernel.E.NOMEM));
-        return 0;
-    };
+    if (outer) |other| own_head(worker, other);
     worker.handler.http.walking = http;
     defer worker.handler.http.walking = outer;
     http.processing = true;
@@ -79,11 +76,13 @@ fn process(worker: *PythonWorker, http: *HttpConnection, bytes: []const u8) usiz
         if (step == 0) break;
         used += step;
     }
-    // Whoever is still under way outlives these bytes.
-    if (http.request) |request| if (!request_body.body(request).own()) {
-        closing.abort(worker, http.connection, @intFromEnum(kernel.E.NOMEM));
-    };
+    own_head(worker, http); // a request that is still under way outlives these bytes
     return used;
+}
+
+noinline fn own_head(worker: *PythonWorker, http: *HttpConnection) void {
+    const request = http.request orelse return;
+    if (!request_body.body(request).own()) closing.abort(worker, http.connection, @intFromEnum(kernel.E.NOMEM));
 }
 
 pub fn expect_preamble(worker: *PythonWorker, http: *HttpConnection) void {
@@ -149,7 +148,10 @@ fn head(worker: *PythonWorker, http: *HttpConnection, bytes: []const u8) usize {
             return 0;
         },
         .done => |length| {
-            defer give_parser(worker, http);
+            defer if (http.parser != null) { // the request borrows its fields from it
+                own_head(worker, http);
+                give_parser(worker, http);
+            };
             http.head_until_ns = 0;
             if (http_exchange.begin(worker, http, &parser.head, bytes[0..length])) {
                 admit(worker, http, &parser.head);
