@@ -22,6 +22,16 @@ nox.options.error_on_missing_interpreters = False
 
 ROOT = Path(__file__).resolve().parent
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+# Between the oldest and the newest that people have; there the slowest tests that have nothing to
+# do with the interpreter are spared.
+IN_BETWEEN = ("3.11", "3.12")
+SLOW_ALIKE = (
+    "test_http_table.py",
+    "test_processes.py",
+    "test_static.py",
+    "test_supervised.py",
+    "test_supervisor.py",
+)
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14", "3.13t", "3.14t"]
 ARCHITECTURES = ["x86_64", "aarch64"]
 DIST = ROOT / "dist"
@@ -111,10 +121,15 @@ def zig(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, requires=["build"])
 def tests(session: nox.Session) -> None:
-    """Run the Python tests on every CPython found; arguments go to pytest."""
+    """Run the Python tests on every CPython found; arguments go to pytest.
+
+    The slowest of those that have nothing to do with the interpreter run on the oldest and on the
+    newest of those that most people have, not in between.
+    """
     install(session, "tests")
     session.install("-q", "--force-reinstall", "--no-deps", str(host_wheel()))
-    session.run("pytest", *session.posargs)
+    spared = () if session.posargs or session.python not in IN_BETWEEN else SLOW_ALIKE
+    session.run("pytest", *(f"--ignore=tests/{name}" for name in spared), *session.posargs)
 
 
 @nox.session(requires=["build"])

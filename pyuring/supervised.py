@@ -78,6 +78,9 @@ def _supervise(options: Options, arguments: Sequence[str]) -> int:
     for directory in options.reload_dir:
         if not os.path.isdir(directory):
             raise UsageError(f"--reload-dir: {directory} is no directory")
+    if options.reload:
+        # Bytecode goes by its source's second and size: an edit within both would not be seen.
+        os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
     with serving.Around(options) as around:
 
         def started(parent: Supervisor) -> None:

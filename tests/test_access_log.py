@@ -316,9 +316,9 @@ def test_a_reader_that_is_stuck_holds_no_worker_up(
     monkeypatch.setattr(access_log, "_MOST_CHARS", 300_000)
     log = AccessLog(str(path), "common")
     reader, writer = os.pipe()
+    log._sink._path = "-"  # before the descriptor changes: no file has been moved away
     os.dup2(writer, log._sink._fd)
     os.close(writer)
-    log._sink._path = "-"
     asked = Asked("/" + "x" * 1000)
     for _ in range(2000):  # two megabytes: more than the pipe and the queue take
         log.write(asked, 200, 1, 1)
