@@ -143,12 +143,21 @@ class Supervised:
         self.close()
 
 
-def state(pid: int) -> str:
-    """Return a process's state as ps(1) tells it: R, S, T, Z …; nothing when there is none."""
+def state(pid: int, thread: int | None = None) -> str:
+    """Return the state of a process, or of one of its threads, as ps(1) tells it: R, S, T, Z …
+
+    Nothing when there is none of that number.
+    """
+    stat = Path(f"/proc/{pid}/task/{thread or pid}/stat")
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return stat.read_text().rsplit(")", 1)[1].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def at_a_standstill(pid: int) -> bool:
+    """Return whether every thread of a process has stopped: SIGSTOP stops one after the other."""
+    return all(state(pid, int(task.name)) == "T" for task in Path(f"/proc/{pid}/task").iterdir())
 
 
 def alive(pid: int) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from load import Load
 from peers import connect, echoes, read_exactly, read_to_end, refused, until
-from supervised import APPLICATION, Supervised, alive, gone, state, write
+from supervised import APPLICATION, Supervised, alive, at_a_standstill, gone, write
 
 FREE = ("--bind", "127.0.0.1:0")
 TWO = ("application:App", *FREE, "--processes", "2")
@@ -100,7 +100,7 @@ def test_who_waits_in_the_queue_of_killed_processes_is_served(application: Path,
         children = served.children()
         for pid in children:
             os.kill(pid, signal.SIGSTOP)
-        until(lambda: all(state(pid) == "T" for pid in children), "their standstill")
+        until(lambda: all(map(at_a_standstill, children)), "their standstill")
         peers = [connect(served.address) for _ in range(16)]
         for peer in peers:
             peer.sendall(b"who\n")
