@@ -20,7 +20,7 @@ from pyuring.errors import NativeLibraryError
 
 __all__ = ["ABI_VERSION", "LIBRARY_PATH", "check", "lib", "probe", "pylib"]
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 LIBRARY_PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "libpyuring.so")
 
 _i32 = ctypes.c_int32
@@ -63,7 +63,7 @@ class WorkerConfig(ctypes.Structure):
         *((name, _u32) for name in ("ring_entries", "cq_entries", "setup_flags")),
         *((name, _u32) for name in ("sq_thread_idle_ms", "sq_thread_cpu")),
         *((name, _u8) for name in ("provided_buffers", "multishot_accept", "multishot_recv")),
-        ("_pad", _u8),
+        ("epoll", _u8),
         *((name, _u32) for name in ("buffer_count", "buffer_size", "max_connections", "_pad2")),
         *((name, _u64) for name in ("idle_timeout_ns", "write_timeout_ns", "linger_timeout_ns")),
         *((name, _u64) for name in ("write_high_water", "write_low_water")),

@@ -16,7 +16,7 @@ const Metrics = @import("metrics.zig").Metrics;
 const PythonWorker = @import("python_handler.zig").PythonWorker;
 
 /// Raised whenever a symbol or a shared struct changes its meaning.
-pub const abi_version: u32 = 2;
+pub const abi_version: u32 = 3;
 
 export fn pyuring_abi_version() u32 {
     return abi_version;
@@ -156,7 +156,7 @@ export fn pyuring_worker_metrics(worker: *const PythonWorker, out: *Metrics) voi
 
 /// The set-up flags that are in force.
 export fn pyuring_worker_achieved(worker: *const PythonWorker, out: *u32) void {
-    out.* = worker.ring.setup_flags;
+    out.* = worker.ring.setup_flags();
 }
 
 /// 1 when all is freed; 0 when the kernel held on to something and the memory was left to it.

@@ -63,7 +63,7 @@ fn adjust(worker: anytype, listener: *Listener, index: u32) void {
     } else if ((!wanted or crowded) and listener.accept == .armed) {
         const sqe = entry(worker) orelse return;
         sqe.opcode = .ASYNC_CANCEL;
-        sqe.fd = -1;
+        sqe.fd = listener.fd; // as in Worker.issue_cancel
         sqe.addr = Token.init(.accept, index, 0).to_user_data();
         sqe.user_data = Token.init(.cancel_accept, index, 0).to_user_data();
         worker.metrics.ops_in_flight += 1;

@@ -8,29 +8,14 @@
 const std = @import("std");
 const kernel = @import("kernel.zig");
 const linux = kernel.linux;
+const Entry = kernel.BufferEntry;
+const Registration = kernel.BufferRegistration;
 const assert = std.debug.assert;
-
-/// struct io_uring_buf: one entry. The first entry's `tail` is the ring's (F28).
-const Entry = extern struct { addr: u64, len: u32, bid: u16, tail: u16 };
-
-/// struct io_uring_buf_reg.
-const Registration = extern struct {
-    ring_addr: u64,
-    ring_entries: u32,
-    bgid: u16,
-    flags: u16 = 0,
-    resv: [3]u64 = @splat(0),
-};
 
 /// Incremental consumption: one buffer serves several completions (IOU_PBUF_RING_INC, 6.12).
 pub const PBUF_RING_INC: u16 = 2;
 
 pub const max_count = 1 << 15;
-
-comptime {
-    assert(@sizeOf(Entry) == 16 and @offsetOf(Entry, "tail") == 14);
-    assert(@sizeOf(Registration) == 40);
-}
 
 /// Entries and buffers as a test build or an application wants them laid out.
 pub const Options = struct {

@@ -49,6 +49,23 @@ comptime {
     }
 }
 
+/// struct io_uring_buf: an entry of a ring of buffers. The first entry's `tail` is the ring's (F28).
+pub const BufferEntry = extern struct { addr: u64, len: u32, bid: u16, tail: u16 };
+
+/// struct io_uring_buf_reg.
+pub const BufferRegistration = extern struct {
+    ring_addr: u64,
+    ring_entries: u32,
+    bgid: u16,
+    flags: u16 = 0,
+    resv: [3]u64 = @splat(0),
+};
+
+comptime {
+    std.debug.assert(@sizeOf(BufferEntry) == 16 and @offsetOf(BufferEntry, "tail") == 14);
+    std.debug.assert(@sizeOf(BufferRegistration) == 40);
+}
+
 /// True for a result that is not an error.
 pub fn ok(result: i32) bool {
     return result >= 0;
@@ -129,6 +146,47 @@ pub fn accept_nonblocking(listener: i32) i32 {
     if (polled < 0) return polled;
     if (ready.revents & linux.POLL.IN == 0) return negative(.AGAIN);
     return result_of(linux.accept4(listener, null, null, linux.SOCK.NONBLOCK | linux.SOCK.CLOEXEC));
+}
+
+// What an epoll ring carries out itself, on descriptors that it was told are ready. Addresses are
+// those of a submission entry.
+
+pub fn read(fd: i32, address: u64, count: usize) i32 {
+    return result_of(linux.read(fd, @ptrFromInt(address), count));
+}
+
+pub fn receive(socket: i32, address: u64, count: usize) i32 {
+    return result_of(linux.recvfrom(socket, @ptrFromInt(address), count, linux.MSG.DONTWAIT, null, null));
+}
+
+pub fn send(socket: i32, address: u64, count: usize, flags: u32) i32 {
+    return result_of(linux.sendto(socket, @ptrFromInt(address), count, flags, null, 0));
+}
+
+pub fn send_message(socket: i32, header: u64, flags: u32) i32 {
+    return result_of(linux.sendmsg(socket, @ptrFromInt(header), flags));
+}
+
+pub fn connect(socket: i32, address: u64, length: u32) i32 {
+    return result_of(linux.connect(socket, @ptrFromInt(address), length));
+}
+
+pub fn shutdown(socket: i32, how: i32) i32 {
+    return result_of(linux.shutdown(socket, how));
+}
+
+/// What became of a connect that was in progress: 0, or -errno.
+pub fn socket_error(socket: i32) i32 {
+    var code: i32 = 0;
+    var size: linux.socklen_t = @sizeOf(i32);
+    const result = result_of(linux.getsockopt(socket, linux.SOL.SOCKET, linux.SO.ERROR, @ptrCast(&code), &size));
+    return if (result < 0) result else -code;
+}
+
+pub fn set_nonblocking(fd: i32) void {
+    const flags = linux.fcntl(fd, linux.F.GETFL, 0);
+    const nonblocking: u32 = @bitCast(linux.O{ .NONBLOCK = true });
+    _ = linux.fcntl(fd, linux.F.SETFL, flags | nonblocking);
 }
 
 /// Maps a ring's shared area; a child made by fork does not get it.

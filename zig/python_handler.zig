@@ -1,6 +1,7 @@
 //! The worker's handler in the library: each event goes to the connection's kind, a protocol's
 //! (protocol_handler.zig) or HTTP's (http_handler.zig). Owns both; decides nothing else.
 
+const AnyRing = @import("any_ring.zig").AnyRing;
 const connection_module = @import("connection.zig");
 const http_input = @import("http_input.zig");
 const http_output = @import("http_output.zig");
@@ -9,10 +10,9 @@ const Connection = connection_module.Connection;
 const HttpConnection = @import("http_connection.zig").HttpConnection;
 const HttpHandler = @import("http_handler.zig").HttpHandler;
 const ProtocolHandler = @import("protocol_handler.zig").ProtocolHandler;
-const Ring = @import("ring.zig").Ring;
 const WorkerType = @import("worker.zig").WorkerType;
 
-pub const PythonWorker = WorkerType(Ring, PythonHandler);
+pub const PythonWorker = WorkerType(AnyRing, PythonHandler);
 
 pub const PythonHandler = struct {
     protocols: ProtocolHandler,

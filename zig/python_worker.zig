@@ -10,6 +10,8 @@ const accept = @import("accept.zig");
 const connect = @import("connect.zig");
 const protocol_handler = @import("protocol_handler.zig");
 const Config = @import("worker_config.zig").Config;
+const AnyRing = @import("any_ring.zig").AnyRing;
+const EpollRing = @import("epoll_ring.zig").EpollRing;
 const Ring = @import("ring.zig").Ring;
 const python_handler = @import("python_handler.zig");
 const PythonWorker = python_handler.PythonWorker;
@@ -43,6 +45,15 @@ fn init(
     hooks: *Object,
     failure: *i32,
 ) error{SetupFailed}!void {
+    var ring = try open_ring(config, failure);
+    errdefer ring.deinit();
+    var handler = ProtocolHandler.init(hooks, transport_type);
+    errdefer handler.deinit();
+    try self.init(ring, .{ .protocols = handler }, config.*, failure);
+}
+
+fn open_ring(config: *const Config, failure: *i32) error{SetupFailed}!AnyRing {
+    if (config.epoll != 0) return .{ .epoll = try EpollRing.init(config.ring_entries, config.cq_entries, failure) };
     const pinned = config.sq_thread_cpu != Config.no_cpu;
     var ring = try Ring.init(.{
         .entries = config.ring_entries,
@@ -57,9 +68,7 @@ fn init(
         if (failure.* < 0) return error.SetupFailed;
     }
     _ = ring.register_ring_fd(); // a saving only: without it (before 5.18) the descriptor serves
-    var handler = ProtocolHandler.init(hooks, transport_type);
-    errdefer handler.deinit();
-    try self.init(ring, .{ .protocols = handler }, config.*, failure);
+    return .{ .kernel = ring };
 }
 
 /// Adds a listening socket whose connections get their protocols from `factory`.

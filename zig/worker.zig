@@ -295,7 +295,7 @@ pub fn WorkerType(comptime RingT: type, comptime HandlerT: type) type {
         pub fn issue_cancel(self: *Worker, connection: *Connection, operation: Operation) bool {
             const sqe = self.issue(connection, .cancel) orelse return false;
             sqe.opcode = .ASYNC_CANCEL;
-            sqe.fd = -1;
+            sqe.fd = connection.fd; // io_uring goes by the user_data alone; over epoll it says where
             sqe.addr = Token.init(operation, connection.slot, connection.generation).to_user_data();
             return true;
         }

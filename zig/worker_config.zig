@@ -12,7 +12,8 @@ pub const Config = extern struct {
     provided_buffers: u8 = 1,
     multishot_accept: u8 = 1,
     multishot_recv: u8 = 1,
-    _pad: u8 = 0,
+    /// No io_uring: a ring over epoll.
+    epoll: u8 = 0,
     buffer_count: u32 = 64,
     /// Bytes a receive buffer.
     buffer_size: u32 = 16 * 1024,

@@ -9,4 +9,5 @@ test {
     _ = @import("rows_send.zig");
     _ = @import("rows_file.zig");
     _ = @import("rows_time.zig");
+    _ = @import("rings_alike.zig");
 }
