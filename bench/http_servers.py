@@ -129,6 +129,14 @@ SERVERS = {
         _pyuring("handler", HANDLERS), (HELLO, BYTES, FILE, UPLOAD, SLOW), "pyuring.http"
     ),
     "pyuring-2": Kind(_pyuring("handler", HANDLERS, "--workers", "2"), (HELLO,), "pyuring.http"),
+    "pyuring-epoll": Kind(
+        _pyuring("handler", HANDLERS, "--tier", "none"),
+        (HELLO, BYTES, FILE, UPLOAD),
+        "pyuring.http",
+    ),
+    "pyuring-wsgi-epoll": Kind(
+        _pyuring("wsgi", WSGI_APPS, "--tier", "none"), _WSGI_GROUPS, "pyuring.wsgi"
+    ),
     "pyuring-wsgi": Kind(_pyuring("wsgi", WSGI_APPS), (*_WSGI_GROUPS, FILE, SLOW), "pyuring.wsgi"),
     "fastwsgi": Kind(_script("fastwsgi"), _WSGI_GROUPS, "fastwsgi"),
     "fastpysgi": Kind(_script("fastpysgi"), _WSGI_GROUPS, "fastpysgi"),

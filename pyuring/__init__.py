@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from pyuring.headers import Headers as Headers, ResponseHeaders as ResponseHeaders
     from pyuring.http import Http as Http, serve as serve
     from pyuring.http_config import AccessLog as AccessLog, HttpConfig as HttpConfig
+    from pyuring.ladder import Ladder as Ladder, LadderStep as LadderStep, descend as descend
     from pyuring.metrics import EngineMetrics as EngineMetrics
     from pyuring.request import Query as Query, Request as Request
     from pyuring.response import Response as Response
@@ -67,17 +68,16 @@ if TYPE_CHECKING:
     from pyuring.static import StaticFiles as StaticFiles
     from pyuring.tiers import (
         BaseTier as BaseTier,
+        EpollTier as EpollTier,
         HighTier as HighTier,
-        Ladder as Ladder,
-        LadderStep as LadderStep,
         MidTier as MidTier,
         OptionalTier as OptionalTier,
         TierDecisions as TierDecisions,
         TierStrategy as TierStrategy,
         decisions as decisions,
-        descend as descend,
         lower_tiers as lower_tiers,
         select_tier as select_tier,
+        strategy_of as strategy_of,
     )
     from pyuring.timers import Handle as Handle, TimerHandle as TimerHandle
     from pyuring.transport import (
@@ -113,23 +113,23 @@ _PUBLIC = {
     "headers": ("Headers", "ResponseHeaders"),
     "http": ("Http", "serve"),
     "http_config": ("AccessLog", "HttpConfig"),
+    "ladder": ("Ladder", "LadderStep", "descend"),
     "metrics": ("EngineMetrics",),
     "request": ("Query", "Request"),
     "response": ("Response",),
     "ring": ("Batch", "Cqe", "Message", "Ring", "Sqe", "pack_address", "unpack_address"),
     "tiers": (
         "BaseTier",
+        "EpollTier",
         "HighTier",
-        "Ladder",
-        "LadderStep",
         "MidTier",
         "OptionalTier",
         "TierDecisions",
         "TierStrategy",
         "decisions",
-        "descend",
         "lower_tiers",
         "select_tier",
+        "strategy_of",
     ),
     "static": ("StaticFiles",),
     "timers": ("Handle", "TimerHandle"),

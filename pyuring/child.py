@@ -103,8 +103,7 @@ class Child:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the application may have set it
         signal.signal(signal.SIGTERM, lambda *_: os.write(self._woken, b"t"))
         self._send_files()
-        steps = engine.ladder.steps if engine.ladder is not None else ()
-        missed = [f"not {step.tier.name}: {step.reason}" for step in steps]
+        missed = engine.ladder.missed() if engine.ladder is not None else []
         self._channel.send({"ready": engine.tier.name, "missed": missed})
 
     def serve_until_told(self, engine: Engine) -> int:

@@ -20,7 +20,7 @@ __all__ = ["EngineConfig", "ExceptionHook"]
 ExceptionHook = Callable[[BaseException, str, Any], None]
 
 KIB, MIB = 1024, 1024 * 1024
-TIER_NAMES = ("auto", "base", "mid", "high", "optional")
+TIER_NAMES = ("auto", "none", "base", "mid", "high", "optional")
 
 _MOST_ENTRIES = 32768  # IORING_MAX_ENTRIES
 _MOST_BUFFERS = 32768  # a buffer ring's id has 16 bits, its size at most 15 (io_uring_register(2))
@@ -38,8 +38,10 @@ class EngineConfig:
     """Threads, each with its own ring and its own listener. One a core that may be used."""
 
     tier: str | TierStrategy = "auto"
-    """The way to use the ring: "auto" takes the best this kernel has short of SQPOLL; a name
-    (base, mid, high, optional) asks for one; a strategy of one's own is taken as it is."""
+    """The way to use the ring. A name asks for a tier (none, which is epoll, base, mid, high or
+    optional), and gets a lower one where the kernel refuses; "auto" is what the environment
+    variable PYURING_TIER names, or else the best this kernel has short of SQPOLL. A strategy of
+    one's own is taken as it is."""
 
     ring_entries: int = 1024
     """Submissions that one system call can carry, a worker. A power of two; memory: 64 B each."""

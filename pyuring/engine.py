@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from pyuring.addresses import Address, AddressLike
     from pyuring.capability import Tier
+    from pyuring.ladder import Ladder
     from pyuring.listeners import Listener
-    from pyuring.tiers import Ladder
 
 __all__ = ["Engine"]
 
@@ -90,8 +90,8 @@ class Engine:
     def start(self) -> Engine:
         """Bind and start the workers; returns once they accept. Starting again is nothing.
 
-        Raises OSError naming a busy address, RingUnavailableError where io_uring is refused,
-        EngineClosedError after shutdown.
+        Where io_uring is refused it runs on epoll (Tier.NONE) and logs one warning with the
+        reason. Raises OSError naming a busy address, EngineClosedError after shutdown.
         """
         self._check_process()
         with self._lock:
@@ -219,8 +219,8 @@ class Engine:
 
     @property
     def type(self) -> str:
-        """What carries out the operations: "io_uring"."""
-        return "io_uring"
+        """What carries out the operations: "io_uring", or "epoll" at tier NONE."""
+        return "epoll" if self._ladder and not self._ladder.achieved else "io_uring"
 
     @property
     def tier(self) -> Tier:

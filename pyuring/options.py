@@ -129,8 +129,8 @@ class Options:
         "threads a worker for handlers that wait; 0: they run on the worker's own",
     )  # fmt: skip
     tier: str = _option(
-        WORKERS, "auto", kind.choice("auto", "base", "mid", "high", "optional"),
-        "how to use the ring: auto, base, mid, high, optional",
+        WORKERS, "auto", kind.choice("auto", "none", "base", "mid", "high", "optional"),
+        "how to use the ring: auto, base, mid, high, optional; none: epoll in its place",
     )  # fmt: skip
     max_requests: int = _option(
         WORKERS, 0, kind.integer(0, 1 << 40),

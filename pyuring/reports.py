@@ -1,6 +1,7 @@
-"""What becomes of an exception that nobody catches: the report on stderr.
+"""What people are told unasked: an exception that nobody catches, a ring that could not be had.
 
-Owns the default exception hook. Never raises, whatever state stderr is in.
+Owns the default exception hook and the logger "pyuring". Never raises, whatever state stderr is
+in.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import sys
 
-__all__ = ["report"]
+__all__ = ["notice", "notice_nothing", "report"]
+
+_notices = True
 
 
 def report(exc: BaseException, where: str, transport: object = None) -> None:
@@ -22,3 +25,17 @@ def report(exc: BaseException, where: str, transport: object = None) -> None:
         whom = f" of {transport!r}" if transport is not None else ""
         text = "".join(traceback.format_exception(type(exc), exc, exc.__traceback__))
         sys.stderr.write(f"pyuring: exception in {where}{whom}\n{text}")
+
+
+def notice(text: str) -> None:
+    """Log a warning that the application did not ask for; without a handler it goes to stderr."""
+    if _notices:
+        import logging
+
+        logging.getLogger("pyuring").warning("%s", text)
+
+
+def notice_nothing() -> None:
+    """Keep notices back in this process: the command says the same itself, once for all of its."""
+    global _notices
+    _notices = False

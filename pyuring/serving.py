@@ -12,6 +12,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from pyuring.options import DEFAULT_BIND, TABLE, Options
+from pyuring.reports import notice_nothing
 from pyuring.usage import UsageError, say
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def make_engine(
     """Make an engine for one process; wrong values are the caller's mistakes."""
     from pyuring.engine import Engine
 
+    notice_nothing()  # `announce` and the supervisor say it
     try:
         return Engine(
             _served(options, application, log),
@@ -156,8 +158,7 @@ def announce(engine: Engine, workers: int) -> None:
     where = " and ".join(engine.addresses)
     threads = "1 worker" if workers == 1 else f"{workers} workers"
     line = f"listening on {where} (tier {engine.tier.name}, {threads})"
-    steps = engine.ladder.steps if engine.ladder is not None else ()
-    say(line, *(f"not {step.tier.name}: {step.reason}" for step in steps))
+    say(line, *(engine.ladder.missed() if engine.ladder is not None else ()))
 
 
 def watch_signals(events: SimpleQueue[int]) -> None:

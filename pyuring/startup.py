@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyuring.capability import Tier, probe
-from pyuring.config import nanoseconds
+from pyuring.config import TIER_NAMES, nanoseconds
 from pyuring.errors import RingUnavailableError, unavailable
-from pyuring.tiers import Ladder, TierStrategy, decisions, descend
+from pyuring.ladder import Ladder, descend
+from pyuring.reports import notice
+from pyuring.tiers import TierStrategy, decisions, strategy_of
 
 if TYPE_CHECKING:
     from pyuring.config import EngineConfig
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["start_first", "start_next"]
 
+_VARIABLE = "PYURING_TIER"  # the command has it too, as one of its options
 _NO_CPU = 0xFFFF_FFFF  # worker_config.zig: let the kernel choose
 _FEWEST_ENTRIES = 64
 _LARGEST_BLOCK = 16 << 20
@@ -32,8 +36,8 @@ MakeWorker = Callable[[int, "dict[str, int]"], "Worker"]
 def start_first(config: EngineConfig, make: MakeWorker) -> tuple[Worker, Ladder]:
     """Start worker 0 on the highest tier the kernel grants; return it and the way down there.
 
-    Raises RingUnavailableError with the reason in words where io_uring is refused (F15), or
-    where even small rings find no memory (F16).
+    Where io_uring is refused (F15), or even small rings find no memory (F16), that is tier
+    NONE, over epoll; the ladder has the reason in words. Raises what epoll cannot cure either.
     """
 
     _keep_heaps()
@@ -42,8 +46,12 @@ def start_first(config: EngineConfig, make: MakeWorker) -> tuple[Worker, Ladder]
         return _start_smaller(make, 0, _settings(config, strategy))
 
     asked = _asked(config)
+    if asked is Tier.NONE:  # nothing needs to be asked of the kernel
+        return attempt(strategy_of(asked)), Ladder(asked, asked)
     wants_sqpoll = asked is Tier.OPTIONAL or getattr(asked, "tier", None) is Tier.OPTIONAL
     worker, _, ladder = descend(probe(sqpoll=wants_sqpoll), asked, attempt)
+    if ladder.achieved is Tier.NONE:
+        notice("; ".join(ladder.missed()))
     return worker, ladder
 
 
@@ -65,11 +73,15 @@ def start_next(first: Worker, index: int, make: MakeWorker) -> Worker:
 
 
 def _asked(config: EngineConfig) -> TierStrategy | Tier | None:
-    """Return what the configuration asks for; None leaves it to the kernel."""
+    """Return what the configuration asks for, or the environment; None leaves it to the kernel."""
     if not isinstance(config.tier, str):
         return config.tier
-    name = config.tier.upper()
-    return None if name == "AUTO" else Tier[name]
+    name = config.tier.lower()
+    if name == "auto":
+        name = os.environ.get(_VARIABLE, "auto").lower()
+        if name not in TIER_NAMES:
+            raise ValueError(f"{_VARIABLE}: {name!r} is none of {', '.join(TIER_NAMES)}")
+    return None if name == "auto" else Tier[name.upper()]
 
 
 def _start_smaller(make: MakeWorker, index: int, settings: dict[str, int]) -> Worker:

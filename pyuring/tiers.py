@@ -1,12 +1,13 @@
-"""How much of io_uring is used: four strategies, the choice between them, the ladder down.
+"""How much of io_uring is used: a strategy for each tier, and the choice between them.
 
 Owns what each tier asks of a ring and of its operations. Never asks the kernel itself: what it
-can do is in a CapabilityProfile, and whether a ring could be set up is the caller's to report.
+can do is in a CapabilityProfile; which tier a ring can really be had for, ladder.py finds out.
 
     OPTIONAL   HIGH's operations, SQPOLL in place of DEFER_TASKRUN; only where it was asked for
     HIGH       SINGLE_ISSUER and DEFER_TASKRUN, multishot accept and receive, provided buffers
     MID        COOP_TASKRUN, multishot accept, one receive at a time into provided buffers
     BASE       one accept, one receive, one send at a time, into the caller's memory
+    NONE       no io_uring: the worker's ring stands on epoll, and takes HIGH's operations
 """
 
 from __future__ import annotations
@@ -15,13 +16,11 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from pyuring.capability import CapabilityProfile, Tier, probe
 from pyuring.constants import SetupFlags, SqeFlags
-from pyuring.errors import unavailable
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -31,20 +30,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BaseTier",
+    "EpollTier",
     "HighTier",
-    "Ladder",
-    "LadderStep",
     "MidTier",
     "OptionalTier",
     "TierDecisions",
     "TierStrategy",
     "decisions",
-    "descend",
     "lower_tiers",
     "select_tier",
+    "strategy_of",
 ]
-
-_T = TypeVar("_T")
 
 # Seconds in which a busy SQPOLL thread has taken at least one SQE.
 _PATIENCE = 1.0
@@ -236,7 +232,40 @@ class OptionalTier(HighTier):
         return 2.0
 
 
+class EpollTier(TierStrategy):
+    """Tier NONE: io_uring is refused, and the engine's ring carries its operations out by epoll.
+
+    For engines alone: a `Ring` is always io_uring's, and raises where that is refused.
+    """
+
+    @property
+    def tier(self) -> Tier:
+        """Tier.NONE."""
+        return Tier.NONE
+
+    @property
+    def setup_flags(self) -> SetupFlags:
+        """None: there is no io_uring to be set up."""
+        return SetupFlags(0)
+
+    @property
+    def supports_provided_buffers(self) -> bool:
+        """True: a receive takes its buffer when data is there, so idle connections need none."""
+        return True
+
+    @property
+    def supports_multishot_accept(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def supports_multishot_recv(self) -> bool:
+        """True."""
+        return True
+
+
 _CLASSES: dict[Tier, type[TierStrategy]] = {
+    Tier.NONE: EpollTier,
     Tier.BASE: BaseTier,
     Tier.MID: MidTier,
     Tier.HIGH: HighTier,
@@ -249,11 +278,19 @@ def select_tier(profile: CapabilityProfile) -> TierStrategy | None:
 
     OPTIONAL only when the profile was asked for SQPOLL.
     """
-    return None if profile.tier is Tier.NONE else _CLASSES[profile.tier](profile)
+    return None if profile.tier is Tier.NONE else strategy_of(profile.tier, profile)
+
+
+def strategy_of(tier: Tier, profile: CapabilityProfile | None = None) -> TierStrategy:
+    """Return the strategy that stands for `tier`, whether the profile allows it or not."""
+    return _CLASSES[tier](profile)
 
 
 def lower_tiers(strategy: TierStrategy) -> tuple[TierStrategy, ...]:
-    """Return the strategies below this one's tier, the highest first, on the same profile."""
+    """Return the strategies below this one's tier, the highest first, on the same profile.
+
+    The last one is EpollTier, which needs nothing of the kernel.
+    """
     tiers = sorted((tier for tier in _CLASSES if tier < strategy.tier), reverse=True)
     return tuple(_CLASSES[tier](strategy.profile) for tier in tiers)
 
@@ -268,6 +305,7 @@ class TierDecisions:
     provided_buffers: bool
     multishot_accept: bool
     multishot_recv: bool
+    epoll: bool
 
 
 def decisions(strategy: TierStrategy) -> TierDecisions:
@@ -284,70 +322,8 @@ def decisions(strategy: TierStrategy) -> TierDecisions:
         provided_buffers=strategy.supports_provided_buffers,
         multishot_accept=strategy.supports_multishot_accept,
         multishot_recv=strategy.supports_multishot_recv,
+        epoll=strategy.tier is Tier.NONE,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class LadderStep:
-    """A tier that was not taken, and why."""
-
-    tier: Tier
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ladder:
-    """The tier asked for, the tier achieved, and the reason of each step between them."""
-
-    asked: Tier
-    achieved: Tier
-    steps: tuple[LadderStep, ...] = ()
-
-    def __str__(self) -> str:
-        lines = [f"tier {self.achieved.name}"]
-        lines += [f"not {step.tier.name}: {step.reason}" for step in self.steps]
-        return "\n".join(lines)
-
-
-# Set-up refused for what was asked, so that asking for less may help. With any other errno (no
-# descriptors left, say) a lower tier would only hide the cause.
-_REFUSALS = frozenset({errno.EINVAL, errno.EPERM, errno.EACCES, errno.ENOMEM, errno.EOPNOTSUPP})
-
-
-def descend(
-    profile: CapabilityProfile,
-    asked: TierStrategy | Tier | None,
-    attempt: Callable[[TierStrategy], _T],
-) -> tuple[_T, TierStrategy, Ladder]:
-    """Run `attempt` with the strategy asked for, then with each lower one until one succeeds.
-
-    `asked` is None for the best there is: HIGH, or OPTIONAL when the profile asked for SQPOLL.
-    `attempt` sets a ring up and raises OSError when the kernel refuses; a tier the profile
-    rules out is not attempted. Returns its result, the strategy achieved, and the ladder. The
-    last refusal is raised when none is left, RingUnavailableError where io_uring is refused.
-    """
-    if asked is None:
-        asked = Tier.OPTIONAL if profile.sqpoll_requested else Tier.HIGH
-    first = _CLASSES[asked](profile) if isinstance(asked, Tier) else asked
-    if not profile.io_uring:
-        raise unavailable(max(-profile.answers.get("io_uring", 0), 0) or errno.ENOSYS)
-    steps: list[LadderStep] = []
-    refusal: OSError | None = None
-    for strategy in (first, *lower_tiers(first)):
-        reason = profile.obstacle(strategy.tier)
-        if reason is None:
-            try:
-                result = attempt(strategy)
-            except OSError as error:
-                if error.errno not in _REFUSALS:
-                    raise
-                refusal, reason = error, f"its ring was refused: {error}"
-            else:
-                return result, strategy, Ladder(first.tier, strategy.tier, tuple(steps))
-        steps.append(LadderStep(strategy.tier, reason))
-    if refusal is not None:
-        raise refusal
-    raise OSError(errno.EOPNOTSUPP, "; ".join(f"not {s.tier.name}: {s.reason}" for s in steps))
 
 
 def _next_sqe(ring: Ring) -> Sqe:

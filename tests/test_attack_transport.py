@@ -14,7 +14,7 @@ from peers import PATIENCE, Echo, connect, read_to_end, reset, until
 from pyuring import BufferedProtocol, Engine, Protocol, Transport
 from pyuring.testing import serve
 
-TIERS = ["base", "mid", "high"]
+TIERS = ["none", "base", "mid", "high"]
 Act = Callable[[Transport, random.Random], object]
 
 

@@ -294,7 +294,7 @@ def test_a_crowd_at_the_connection_limit_is_shed() -> None:
         assert echoes(engine.address)
 
 
-@pytest.mark.parametrize("tier", ["base", "mid", "high", "optional"])
+@pytest.mark.parametrize("tier", ["none", "base", "mid", "high", "optional"])
 def test_f13_the_tier_asked_for_is_achieved_or_the_steps_say_why(tier: str) -> None:
     with serve(Echo, tier=tier) as engine:
         assert echoes(engine.address)
@@ -340,7 +340,7 @@ def test_where_no_tier_is_left_start_raises(monkeypatch: Any) -> None:
         raise unavailable(38)
 
     monkeypatch.setattr(startup, "descend", refuse)
-    engine = Engine(Echo, "127.0.0.1:0")
+    engine = Engine(Echo, "127.0.0.1:0", tier="high")
     with pytest.raises(RingUnavailableError, match="has no io_uring"):
         engine.start()
     assert refused(engine.address)

@@ -162,7 +162,7 @@ def test_a_reader_is_told_that_the_client_has_gone() -> None:
         assert isinstance(outcome.get(timeout=PATIENCE), ClientDisconnectedError)
 
 
-@pytest.mark.parametrize("tier", ["base", "mid", "high", "optional"])
+@pytest.mark.parametrize("tier", ["none", "base", "mid", "high", "optional"])
 def test_bodies_come_and_go_whole_on_every_tier(tier: str, rng: random.Random) -> None:
     data = rng.randbytes(3 * MIB)
     with served(echo, engine_tier=tier) as engine, Client(engine.address) as client:

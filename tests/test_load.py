@@ -57,7 +57,7 @@ def exchange(peers: list[socket.socket], texts: list[bytes], rng: random.Random)
     assert got == texts
 
 
-@pytest.mark.parametrize("tier", ["base", "mid", "high"])
+@pytest.mark.parametrize("tier", ["none", "base", "mid", "high"])
 def test_f26_two_buffers_serve_64_talkers(tier: str, rng: random.Random) -> None:
     with serve(Echo, tier=tier, buffer_count=2, buffer_size=512) as engine:
         peers = [connect(engine.address) for _ in range(64)]
@@ -69,7 +69,7 @@ def test_f26_two_buffers_serve_64_talkers(tier: str, rng: random.Random) -> None
         assert (found.bytes_received, found.buffers_held) == (64 * 20_000, 0)
 
 
-@pytest.mark.parametrize("tier", ["base", "mid", "high"])
+@pytest.mark.parametrize("tier", ["none", "base", "mid", "high"])
 def test_f32_random_pieces_arrive_in_order(tier: str, rng: random.Random) -> None:
     with serve(Echo, tier=tier) as engine:
         peers = [connect(engine.address) for _ in range(16)]
@@ -78,7 +78,7 @@ def test_f32_random_pieces_arrive_in_order(tier: str, rng: random.Random) -> Non
             peer.close()
 
 
-@pytest.mark.parametrize("tier", ["base", "mid", "high"])
+@pytest.mark.parametrize("tier", ["none", "base", "mid", "high"])
 def test_f35_short_sends_stay_in_order(tier: str, rng: random.Random) -> None:
     class Tiny(Echo):
         def connection_made(self, transport: Transport) -> None:
@@ -125,7 +125,7 @@ def metrics_after_churn(rng: random.Random, **fields: Any) -> EngineMetrics:
         return engine.metrics()
 
 
-@pytest.mark.parametrize("tier", ["base", "mid", "high", "optional"])
+@pytest.mark.parametrize("tier", ["none", "base", "mid", "high", "optional"])
 def test_f27_churn_leaves_no_buffer_behind(tier: str, rng: random.Random) -> None:
     found = metrics_after_churn(rng, tier=tier)
     assert (found.active, found.buffers_held, found.unknown_completions) == (0, 0, 0)

@@ -297,7 +297,11 @@ def test_without_a_parser_the_line_says_what_helps(
         ("limit-request-body", "5X", "invalid size: '5X' (such as 65536, 64K, 10M)"),
         ("limit-request-line", "1", "must be 64 to 16777216, not 1"),
         ("port", "65536", "must be 0 to 65535, not 65536"),
-        ("tier", "top", "invalid choice: 'top' (choose from auto, base, mid, high, optional)"),
+        (
+            "tier",
+            "top",
+            "invalid choice: 'top' (choose from auto, none, base, mid, high, optional)",
+        ),
         ("forwarded-allow-ips", "localhost", "'localhost' is neither an IP address, a network"),
         ("forwarded-allow-ips", "10.0.0.1/8", "is an address within 10.0.0.0/8: say which"),
         ("forwarded-headers", "via", "invalid choice: 'via'"),

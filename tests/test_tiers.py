@@ -2,52 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
+from profiles import COMMON, OnlyAccepts, example
 
-from pyuring import reasons
 from pyuring.buffers import BufferGroup
-from pyuring.capability import CapabilityProfile, Tier, probe
+from pyuring.capability import Tier, probe
 from pyuring.constants import CqeFlags, SetupFlags
-from pyuring.errors import RingUnavailableError
 from pyuring.ring import Cqe, Ring
 from pyuring.tiers import (
     BaseTier,
+    EpollTier,
     HighTier,
-    Ladder,
-    LadderStep,
     MidTier,
     OptionalTier,
     TierDecisions,
     TierStrategy,
     decisions,
-    descend,
     lower_tiers,
     select_tier,
 )
 
 TIERS = [BaseTier, MidTier, HighTier, OptionalTier]
-COMMON = SetupFlags.SUBMIT_ALL | SetupFlags.CLAMP
 TEXT = b"0123456789" * 10
-
-
-def example(**changes: Any) -> CapabilityProfile:
-    """Return a profile of a kernel that has everything, with `changes`."""
-    return CapabilityProfile(
-        os="Linux",
-        kernel_release="6.18.0",
-        kernel_version=(6, 18, 0),
-        cpu_count=1,
-        numa_nodes=1,
-        **{**dict.fromkeys(reasons.SINCE, True), **changes},
-    )
 
 
 # --- decisions -----------------------------------------------------------------------------
@@ -74,8 +56,13 @@ def test_a_tier_decides_as_the_model_does(
         strategy.supports_multishot_recv,
     )
     assert decisions(strategy) == TierDecisions(
-        tier, int(flags | COMMON), round(strategy.sqpoll_idle * 1000), *supports
+        tier, int(flags | COMMON), round(strategy.sqpoll_idle * 1000), *supports, epoll=False
     )
+
+
+def test_tier_none_takes_highs_operations_and_asks_io_uring_for_nothing() -> None:
+    decided = decisions(EpollTier(example(io_uring=False)))
+    assert decided == TierDecisions(Tier.NONE, 0, 0, True, True, True, epoll=True)
 
 
 @pytest.mark.parametrize("kind", TIERS)
@@ -104,21 +91,14 @@ def test_the_strategy_of_the_profiles_tier_is_selected() -> None:
 def test_lower_tiers_come_in_order_on_the_same_profile() -> None:
     profile = example()
     lower = lower_tiers(OptionalTier(profile))
-    assert [type(strategy) for strategy in lower] == [HighTier, MidTier, BaseTier]
+    assert [type(strategy) for strategy in lower] == [HighTier, MidTier, BaseTier, EpollTier]
     assert all(strategy.profile is profile for strategy in lower)
-    assert lower_tiers(BaseTier(profile)) == ()
+    assert [type(strategy) for strategy in lower_tiers(BaseTier(profile))] == [EpollTier]
+    assert lower_tiers(EpollTier(profile)) == ()
 
 
 def test_a_strategy_without_a_profile_takes_this_processs() -> None:
     assert HighTier().profile is probe()
-
-
-class OnlyAccepts(TierStrategy):
-    """A user's own: BASE, but for multishot accepts."""
-
-    @property
-    def supports_multishot_accept(self) -> bool:
-        return True
 
 
 class Confused(TierStrategy):
@@ -145,87 +125,6 @@ def test_impossible_decisions_raise() -> None:
         decisions(Confused(example()))
     with pytest.raises(ValueError, match="sqpoll_idle is 0 to 3600"):
         decisions(Slow(example()))
-
-
-# --- the ladder (F13, F15) -----------------------------------------------------------------
-
-
-class Kernel:
-    """Refuses rings with any of `refused`, as a kernel that says yes to the probe and lies."""
-
-    def __init__(self, refused: int = 0, number: int = errno.EINVAL) -> None:
-        self.refused = refused
-        self.number = number
-        self.asked: list[Tier] = []
-
-    def __call__(self, strategy: TierStrategy) -> str:
-        self.asked.append(strategy.tier)
-        if strategy.setup_flags & self.refused:
-            raise OSError(self.number, "io_uring_setup")
-        return f"ring of {strategy.tier.name}"
-
-
-def test_f13_the_first_tier_that_works_is_reported_without_steps() -> None:
-    ring, strategy, ladder = descend(example(), None, Kernel())
-    assert ring == "ring of HIGH"
-    assert type(strategy) is HighTier
-    assert ladder == Ladder(Tier.HIGH, Tier.HIGH)
-
-
-def test_f13_each_step_down_has_its_reason() -> None:
-    profile = example(sqpoll=False, sqpoll_requested=True, missing={"sqpoll": "EPERM it said"})
-    kernel = Kernel(SetupFlags.DEFER_TASKRUN)
-    ring, strategy, ladder = descend(profile, None, kernel)
-    assert ring == "ring of MID"
-    assert type(strategy) is MidTier
-    assert (ladder.asked, ladder.achieved) == (Tier.OPTIONAL, Tier.MID)
-    assert [step.tier for step in ladder.steps] == [Tier.OPTIONAL, Tier.HIGH]
-    assert "sqpoll: EPERM it said" in ladder.steps[0].reason
-    assert "Errno 22" in ladder.steps[1].reason
-    assert kernel.asked == [Tier.HIGH, Tier.MID]  # what the probe ruled out is not attempted
-    assert str(ladder).startswith("tier MID\nnot OPTIONAL: sqpoll")
-
-
-@pytest.mark.parametrize("tier", [Tier.BASE, Tier.MID, Tier.HIGH, Tier.OPTIONAL])
-def test_f13_an_asked_tier_is_taken_although_a_higher_one_works(tier: Tier) -> None:
-    assert descend(example(), tier, Kernel())[2] == Ladder(tier, tier)
-
-
-def test_f13_a_users_strategy_stands_first_on_the_ladder() -> None:
-    mine = OnlyAccepts(example())
-    assert descend(example(), mine, Kernel())[1] is mine
-
-
-def test_f13_the_last_refusal_is_raised_when_no_tier_is_left() -> None:
-    with pytest.raises(OSError, match="io_uring_setup") as caught:
-        descend(example(), None, Kernel(COMMON, errno.ENOMEM))
-    assert caught.value.errno == errno.ENOMEM
-
-
-def test_f13_an_error_that_no_lower_tier_would_cure_is_raised_at_once() -> None:
-    kernel = Kernel(COMMON, errno.EMFILE)
-    with pytest.raises(OSError, match="io_uring_setup"):
-        descend(example(), None, kernel)
-    assert kernel.asked == [Tier.HIGH]
-
-
-def test_f13_nothing_possible_says_why_for_each_tier() -> None:
-    profile = example(single_shot=False, missing={"single_shot": "too old"})
-    with pytest.raises(OSError, match="not HIGH: single_shot: too old; not MID"):
-        descend(profile, None, Kernel())
-
-
-@pytest.mark.parametrize(("number", "word"), [(errno.EPERM, "forbidden"), (errno.ENOSYS, "no io")])
-def test_f15_refused_io_uring_raises_in_words(number: int, word: str) -> None:
-    profile = example(io_uring=False, answers={"io_uring": -number})
-    with pytest.raises(RingUnavailableError, match=word) as caught:
-        descend(profile, None, Kernel())
-    assert caught.value.errno == number
-
-
-def test_a_ladder_is_a_value() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        LadderStep(Tier.MID, "why").reason = "other"  # type: ignore[misc]
 
 
 # --- the operations, on a real ring --------------------------------------------------------

@@ -44,6 +44,7 @@ PYTHON_LAYERS: Layers = (
     ("proxy", "proxy_protocol"),
     ("options", "option_kinds"),
     ("transport", "listeners", "config", "metrics", "timers"),
+    ("ladder",),
     ("tiers",),
     ("capability", "buffers"),
     ("ring",),
@@ -81,7 +82,9 @@ ZIG_LAYERS: Layers = (
     ("accept", "closing", "connect", "receive", "send", "timing"),
     ("worker_config",),
     ("connection", "deadlines", "mailbox", "buffer_group", "metrics", "pool", "probe*"),
+    ("any_ring",),
     ("ring", "epoll_ring", "fork_marker", *FAKES),
+    ("epoll_interest",),
     ("sqe", "sqe_*", "token"),
     ("kernel",),
 )
