@@ -309,7 +309,7 @@ def test_a_process_that_is_told_to_end_is_followed_by_another(application: Path)
         victim = served.children()[0]
         os.kill(victim, signal.SIGTERM)
         served.expect(f"process {victim} was told to end: another follows it")
-        gone(victim)
+        until(lambda: victim not in served.children(), "its burial")
         assert len(served.children()) == 2
     assert load.problems == []
 

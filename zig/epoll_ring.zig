@@ -235,7 +235,10 @@ pub const EpollRing = struct {
         const result = kernel.result_of(linux.accept4(listener, null, null, pending.rw_flags));
         if (result == kernel.negative(.AGAIN)) return false;
         if (result >= 0) self.shot(pending, result, 0) else self.finish(pending, result);
-        return pending.is_there();
+        if (pending.is_there()) return true;
+        // Whoever shares the listener is next: armed anew, we stand behind them (decision 0008).
+        _ = self.interest.update(listener, self.interest.find(listener).?);
+        return false;
     }
 
     fn write(self: *EpollRing, fd: i32, pending: *Pending, events: u32) void {
