@@ -6,21 +6,8 @@ const builtin = @import("builtin");
 
 pub const abi = @import("abi.zig");
 
-/// A native assertion failed: our own mistake. Say it on stderr and stop, before memory that the
-/// kernel may still write to is used again. The default handler would bring half of std along.
-pub const panic = if (builtin.is_test)
-    std.debug.FullPanic(std.debug.defaultPanic)
-else
-    std.debug.FullPanic(stop);
-
-fn stop(message: []const u8, _: ?usize) noreturn {
-    @branchHint(.cold);
-    const prefix = "pyuring: native assertion failed (please report): ";
-    _ = std.os.linux.write(2, prefix, prefix.len);
-    _ = std.os.linux.write(2, message.ptr, message.len);
-    _ = std.os.linux.write(2, "\n", 1);
-    @trap();
-}
+/// The default handler would bring half of std along.
+pub const panic = if (builtin.is_test) std.debug.FullPanic(std.debug.defaultPanic) else @import("panic.zig");
 
 comptime {
     _ = abi;
