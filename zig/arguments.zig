@@ -1,11 +1,12 @@
-//! Python arguments become the parameters of the SQE builders (sqe.zig), each checked by its type.
+//! Python arguments become the parameters of the SQE builders (sqe_builders.zig), each checked by its kind.
 //! Owns nothing: memory behind an argument is held by the `Pins` that the caller passes. Every wrong
 //! argument raises TypeError, ValueError, OverflowError or BufferError before anything is kept (F53).
 
 const std = @import("std");
 const builtin = @import("builtin");
 const python = @import("python.zig");
-const sqe = @import("sqe.zig");
+const Kind = @import("sqe_builders.zig").Kind;
+const Numbers = @import("sqe_builders.zig").Numbers;
 const Pins = @import("pins.zig").Pins;
 const Object = python.Object;
 const linux = std.os.linux;
@@ -36,63 +37,82 @@ pub fn raise(kind: *const *Object, text: [*:0]const u8) Error {
     return error.PythonRaised;
 }
 
-/// One argument as a `T` of a builder.
-pub noinline fn convert(comptime T: type, object: *Object, collected: *Collected) Error!T {
-    switch (@typeInfo(T)) {
-        .int => return integer(T, object),
-        .optional => |info| {
-            if (object == python.none) return null;
-            return try convert(info.child, object, collected);
-        },
+/// One argument of a builder as its numbers.
+pub fn convert(kind: Kind, object: *Object, collected: *Collected) Error!Numbers {
+    switch (kind) {
+        .u16 => return one(try integer(u16, object)),
+        .u32, .file_index => return one(try integer(u32, object)),
+        .u64 => return one(try integer(u64, object)),
+        .i32 => return one(signed(try integer(i32, object))),
+        .i64 => return one(signed(try integer(i64, object))),
+        .fd => return one(signed(try descriptor(object))),
+        .offset => return one(try offset(object)),
+        .source => return memory(object, false, collected),
+        .target => return memory(object, true, collected),
+        .user_data => return one(try keep_number(object, &collected.target)),
+        .new_user_data => return one(try keep_number(object, &collected.new_data)),
+        .siginfo, .address_room, .epoll_event => if (object == python.none) return .{ 0, 0 },
         else => {},
     }
-    if (@hasDecl(T, "room")) return .{ .addr = try room(object, T.room, try collected.held()) };
-    return switch (T) {
-        sqe.Fd => .{ .number = try descriptor(object) },
-        sqe.Offset => .{ .value = try offset(object) },
-        sqe.Source => memory(T, object, false, collected),
-        sqe.Target => memory(T, object, true, collected),
-        sqe.SourceVector => vector(T, object, false, try collected.held()),
-        sqe.TargetVector => vector(T, object, true, try collected.held()),
-        sqe.Path => .{ .addr = try path(object, try collected.held()) },
-        sqe.Address => address(object, try collected.held()),
-        sqe.AddressRoom => address_room(object, collected),
-        sqe.Time => .{ .addr = try time(object, try collected.held()) },
-        sqe.SendMessage => .{ .addr = try message(object, false, try collected.held()) },
-        sqe.ReceiveMessage => .{ .addr = try message(object, true, try collected.held()) },
-        sqe.OpenHow => .{ .addr = try open_how(object, try collected.held()) },
-        sqe.EpollEvent => .{ .addr = try epoll_event(object, collected) },
-        sqe.EpollRoom => epoll_room(object, try collected.held()),
-        sqe.Ints => ints(object, try collected.held()),
-        sqe.FutexWaiters => futex_waiters(object, try collected.held()),
-        sqe.FileIndex => .{ .slot = try integer(u32, object) },
-        sqe.UserData => .{ .value = try keep_number(object, &collected.target) },
-        sqe.NewUserData => .{ .value = try keep_number(object, &collected.new_data) },
-        else => @compileError("no conversion for " ++ @typeName(T)),
+    const pins = try collected.held();
+    return switch (kind) {
+        .source_vector => vector(object, false, pins),
+        .target_vector => vector(object, true, pins),
+        .path => one(try path(object, pins)),
+        .address => address(object, pins),
+        .address_room => address_room(object, pins),
+        .time => one(try time(object, pins)),
+        .send_message => one(try message(object, false, pins)),
+        .receive_message => one(try message(object, true, pins)),
+        .open_how => one(try open_how(object, pins)),
+        .epoll_event => one(try epoll_event(object, pins)),
+        .epoll_room => epoll_room(object, pins),
+        .ints => ints(object, pins),
+        .futex_waiters => futex_waiters(object, pins),
+        .siginfo => one(try room(object, 128, pins)),
+        .room_4 => one(try room(object, 4, pins)),
+        .room_8 => one(try room(object, 8, pins)),
+        .room_256 => one(try room(object, 256, pins)),
+        else => unreachable, // returned above
     };
 }
 
+fn one(number: u64) Numbers {
+    return .{ number, 0 };
+}
+
+fn signed(number: i64) u64 {
+    return @bitCast(number);
+}
+
 /// An int in T's range; anything with __index__ counts as one, a float does not.
-pub noinline fn integer(comptime T: type, object: *Object) Error!T {
+pub fn integer(comptime T: type, object: *Object) Error!T {
+    if (T == u64) return unsigned_64(object);
+    return @intCast(try integer_between(object, std.math.minInt(T), std.math.maxInt(T)));
+}
+
+fn integer_between(object: *Object, least: i64, most: i64) Error!i64 {
     const number = python.c.PyNumber_Index(object) orelse return error.PythonRaised;
     defer python.decref(number);
-    if (T == u64) {
-        const value = python.c.PyLong_AsUnsignedLongLong(number);
-        if (value == std.math.maxInt(u64) and python.c.PyErr_Occurred() != null) return error.PythonRaised;
-        return value;
-    }
     const value = python.c.PyLong_AsLongLong(number);
     if (value == -1 and python.c.PyErr_Occurred() != null) return error.PythonRaised;
-    return std.math.cast(T, value) orelse {
-        _ = python.c.PyErr_Format(
-            python.exc.PyExc_OverflowError.*,
-            "%lld is outside of %lld .. %lld",
-            value,
-            @as(c_longlong, std.math.minInt(T)),
-            @as(c_longlong, std.math.maxInt(T)),
-        );
-        return error.PythonRaised;
-    };
+    if (value >= least and value <= most) return value;
+    _ = python.c.PyErr_Format(
+        python.exc.PyExc_OverflowError.*,
+        "%lld is outside of %lld .. %lld",
+        @as(c_longlong, value),
+        @as(c_longlong, least),
+        @as(c_longlong, most),
+    );
+    return error.PythonRaised;
+}
+
+fn unsigned_64(object: *Object) Error!u64 {
+    const number = python.c.PyNumber_Index(object) orelse return error.PythonRaised;
+    defer python.decref(number);
+    const value = python.c.PyLong_AsUnsignedLongLong(number);
+    if (value == std.math.maxInt(u64) and python.c.PyErr_Occurred() != null) return error.PythonRaised;
+    return value;
 }
 
 /// Any int, kept as it is; the result is its value modulo 2^64.
@@ -108,7 +128,7 @@ fn descriptor(object: *Object) Error!i32 {
     return if (number < 0) error.PythonRaised else number;
 }
 
-fn offset(object: *Object) Error!u64 {
+pub fn offset(object: *Object) Error!u64 {
     const value = try integer(i64, object);
     if (value < -1) return raise(python.exc.PyExc_ValueError, "an offset is >= 0, or -1 for the file's own");
     return @bitCast(value);
@@ -119,13 +139,13 @@ fn length_of(bytes: []const u8) Error!u32 {
         raise(python.exc.PyExc_OverflowError, "one operation takes at most 4294967295 bytes");
 }
 
-fn memory(comptime T: type, object: *Object, writable: bool, collected: *Collected) Error!T {
+fn memory(object: *Object, writable: bool, collected: *Collected) Error!Numbers {
     if (python.c.PyObject_CheckBuffer(object) == 0) {
         // A length alone: the kernel picks the memory. Neither: the buffer's own error says more.
-        if (python.c.PyIndex_Check(object) != 0) return .{ .addr = 0, .len = try integer(u32, object) };
+        if (python.c.PyIndex_Check(object) != 0) return .{ 0, try integer(u32, object) };
     }
     const bytes = try (try collected.held()).hold(object, writable);
-    return .{ .addr = @intFromPtr(bytes.ptr), .len = try length_of(bytes) };
+    return .{ @intFromPtr(bytes.ptr), try length_of(bytes) };
 }
 
 fn room(object: *Object, size: u32, pins: *Pins) Error!u64 {
@@ -156,9 +176,9 @@ fn iovecs(object: *Object, writable: bool, pins: *Pins) Error![]Iovec {
     return vectors[0..count];
 }
 
-fn vector(comptime T: type, object: *Object, writable: bool, pins: *Pins) Error!T {
+fn vector(object: *Object, writable: bool, pins: *Pins) Error!Numbers {
     const vectors = try iovecs(object, writable, pins);
-    return .{ .addr = @intFromPtr(vectors.ptr), .count = @intCast(vectors.len) };
+    return .{ @intFromPtr(vectors.ptr), vectors.len };
 }
 
 /// str, bytes or os.PathLike, as os.fsencode() takes them.
@@ -171,22 +191,20 @@ fn path(object: *Object, pins: *Pins) Error!u64 {
     return @intFromPtr(text.ptr); // a bytes object ends in a zero byte
 }
 
-fn address(object: *Object, pins: *Pins) Error!sqe.Address {
+fn address(object: *Object, pins: *Pins) Error!Numbers {
     const bytes = try pins.hold(object, false);
     if (bytes.len < 2 or bytes.len > @sizeOf(linux.sockaddr.storage)) {
         return raise(python.exc.PyExc_ValueError, "an address has 2 to 128 bytes; pack_address() makes one");
     }
-    return .{ .addr = @intFromPtr(bytes.ptr), .len = @intCast(bytes.len) };
+    return .{ @intFromPtr(bytes.ptr), bytes.len };
 }
 
-fn address_room(object: *Object, collected: *Collected) Error!sqe.AddressRoom {
-    if (object == python.none) return .{ .addr = 0, .len_addr = 0 };
-    const pins = try collected.held();
+fn address_room(object: *Object, pins: *Pins) Error!Numbers {
     const bytes = try pins.hold(object, true);
     if (bytes.len < 2) return raise(python.exc.PyExc_ValueError, "an address needs 2 bytes of room or more");
     const length = try pins.scratch(4);
     std.mem.writeInt(u32, length[0..4], try length_of(bytes), .little);
-    return .{ .addr = @intFromPtr(bytes.ptr), .len_addr = @intFromPtr(length.ptr) };
+    return .{ @intFromPtr(bytes.ptr), @intFromPtr(length.ptr) };
 }
 
 fn time(object: *Object, pins: *Pins) Error!u64 {
@@ -269,34 +287,33 @@ fn open_how(object: *Object, pins: *Pins) Error!u64 {
 /// struct epoll_event is packed on x86_64 only (uapi/linux/eventpoll.h).
 const epoll_size = if (builtin.cpu.arch == .x86_64) 12 else 16;
 
-fn epoll_event(object: *Object, collected: *Collected) Error!u64 {
-    if (object == python.none) return 0;
+fn epoll_event(object: *Object, pins: *Pins) Error!u64 {
     const tuple = try exact_tuple(object, 2, "an event is (events, data)");
     defer python.decref(tuple);
-    const place = try (try collected.held()).scratch(epoll_size);
+    const place = try pins.scratch(epoll_size);
     std.mem.writeInt(u32, place[0..4], try tuple_item(u32, tuple, 0), .little);
     std.mem.writeInt(u64, place[epoll_size - 8 ..][0..8], try tuple_item(u64, tuple, 1), .little);
     return @intFromPtr(place.ptr);
 }
 
-fn epoll_room(object: *Object, pins: *Pins) Error!sqe.EpollRoom {
+fn epoll_room(object: *Object, pins: *Pins) Error!Numbers {
     const bytes = try pins.hold(object, true);
     if (bytes.len < epoll_size) return raise(python.exc.PyExc_ValueError, "no room for one epoll event");
-    return .{ .addr = @intFromPtr(bytes.ptr), .count = try length_of(bytes) / epoll_size };
+    return .{ @intFromPtr(bytes.ptr), try length_of(bytes) / epoll_size };
 }
 
-fn ints(object: *Object, pins: *Pins) Error!sqe.Ints {
+fn ints(object: *Object, pins: *Pins) Error!Numbers {
     const bytes = try pins.hold(object, true);
     if (bytes.len % 4 != 0 or bytes.len == 0 or @intFromPtr(bytes.ptr) % 4 != 0) {
         return raise(python.exc.PyExc_ValueError, "descriptors come in an array('i')");
     }
-    return .{ .addr = @intFromPtr(bytes.ptr), .count = try length_of(bytes) / 4 };
+    return .{ @intFromPtr(bytes.ptr), try length_of(bytes) / 4 };
 }
 
 /// struct futex_waitv (uapi/linux/futex.h).
 const FutexWaiter = extern struct { value: u64, addr: u64, flags: u32, reserved: u32 = 0 };
 
-fn futex_waiters(object: *Object, pins: *Pins) Error!sqe.FutexWaiters {
+fn futex_waiters(object: *Object, pins: *Pins) Error!Numbers {
     const items = python.c.PySequence_Tuple(object) orelse return error.PythonRaised;
     defer python.decref(items);
     const count: usize = @intCast(python.c.PyTuple_Size(items));
@@ -314,5 +331,5 @@ fn futex_waiters(object: *Object, pins: *Pins) Error!sqe.FutexWaiters {
             .flags = try tuple_item(u32, tuple, 2),
         };
     }
-    return .{ .addr = @intFromPtr(waiters), .count = @intCast(count) };
+    return .{ @intFromPtr(waiters), count };
 }

@@ -4,6 +4,7 @@
 
 const std = @import("std");
 const python = @import("python.zig");
+const python_type = @import("python_type.zig");
 const arguments = @import("arguments.zig");
 const sqe_object = @import("sqe_object.zig");
 const Object = python.Object;
@@ -73,20 +74,12 @@ const type_doc = "Batch(length): SQEs prepared once and submitted many times by 
     "A sequence of Sqe: prepare each; between submissions, fields such as offset and user_data may change.";
 
 pub fn make_type() ?*Object {
-    const slots = [_]python.TypeSlot{
-        .{ .slot = python.Py_tp_new, .function = @ptrCast(&new) },
-        .{ .slot = python.Py_tp_dealloc, .function = @ptrCast(&dealloc) },
-        .{ .slot = python.Py_sq_length, .function = @ptrCast(&size) },
-        .{ .slot = python.Py_sq_item, .function = @ptrCast(&item) },
-        .{ .slot = python.Py_tp_doc, .function = @ptrCast(type_doc) },
-        .{},
-    };
-    const spec = python.TypeSpec{
-        .name = "pyuring.Batch",
-        .basicsize = python.basic_size(Body),
-        .flags = python.TPFLAGS_DEFAULT,
-        .slots = &slots,
-    };
-    object_type = python.c.PyType_FromSpec(&spec) orelse return null;
+    object_type = python_type.make("pyuring.Batch", Body, 0, .{
+        .{ python.Py_tp_new, &new },
+        .{ python.Py_tp_dealloc, &dealloc },
+        .{ python.Py_sq_length, &size },
+        .{ python.Py_sq_item, &item },
+        .{ python.Py_tp_doc, type_doc },
+    }) orelse return null;
     return python.incref(object_type);
 }

@@ -4,6 +4,7 @@
 
 const std = @import("std");
 const python = @import("python.zig");
+const python_type = @import("python_type.zig");
 const kernel = @import("kernel.zig");
 const arguments = @import("arguments.zig");
 const ring_object = @import("ring_object.zig");
@@ -270,53 +271,35 @@ fn fail(comptime kind: []const u8, message: [*:0]const u8) ?*Object {
     return null;
 }
 
-const methods = [_]python.MethodDef{
-    .{ .name = "_setup", .function = @ptrCast(&setup), .flags = python.METH_FASTCALL },
-    .{ .name = "get_buffer", .function = @ptrCast(&get_buffer), .flags = python.METH_FASTCALL, .doc = "get_buffer($self, buf_id, length=None, offset=0, /)\n--\n\nReturn a writable view that pins the buffer until it is released." },
-    .{ .name = "return_buffer", .function = @ptrCast(&return_buffer), .flags = python.METH_O, .doc = "return_buffer($self, buf_id, /)\n--\n\nHand a buffer back to the kernel." },
-    .{ .name = "return_buffers", .function = @ptrCast(&return_buffers), .flags = python.METH_O, .doc = "return_buffers($self, buf_ids, /)\n--\n\nHand several buffers back in one store: all, or none." },
-    .{ .name = "bundle_ids", .function = @ptrCast(&bundle_ids), .flags = python.METH_FASTCALL, .doc = "bundle_ids($self, first, length, /)\n--\n\nReturn the buffers that one bundle filled, in order." },
-    .{ .name = "close", .function = @ptrCast(&close), .flags = python.METH_NOARGS, .doc = "close($self, /)\n--\n\nTake the group from the kernel. Views stay valid; idempotent." },
-    .{},
-};
+const methods = python_type.Methods(&.{
+    .fast("_setup(ring, group_id, count, size, flags, legacy)", setup, "Make the group; returns 0 or -errno."),
+    .fast("get_buffer(buf_id, length=None, offset=0)", get_buffer, "Return a writable view that pins the buffer until it is released."),
+    .one("return_buffer(buf_id)", return_buffer, "Hand a buffer back to the kernel."),
+    .one("return_buffers(buf_ids)", return_buffers, "Hand several buffers back in one store: all, or none."),
+    .fast("bundle_ids(first, length)", bundle_ids, "Return the buffers that one bundle filled, in order."),
+    .none("close()", close, "Take the group from the kernel. Views stay valid; idempotent."),
+});
 
-const getters = [_]python.GetSetDef{
+const getters = python_type.Attributes(&.{
     .{ .name = "available_count", .get = available_count, .doc = "Buffers that are the kernel's to pick." },
     .{ .name = "closed", .get = closed, .doc = "Whether close() was called." },
-    .{},
-};
+});
 
 fn make_view_type() bool {
-    const slots = [_]python.TypeSlot{
-        .{ .slot = python.Py_bf_getbuffer, .function = @ptrCast(&view_get) },
-        .{ .slot = python.Py_bf_releasebuffer, .function = @ptrCast(&view_release) },
-        .{ .slot = python.Py_tp_dealloc, .function = @ptrCast(&view_dealloc) },
-        .{},
-    };
-    const spec = python.TypeSpec{
-        .name = "pyuring.ProvidedBuffer",
-        .basicsize = python.basic_size(View),
-        .flags = python.TPFLAGS_DEFAULT,
-        .slots = &slots,
-    };
-    view_type = python.c.PyType_FromSpec(&spec) orelse return false;
+    view_type = python_type.make("pyuring.ProvidedBuffer", View, 0, .{
+        .{ python.Py_bf_getbuffer, &view_get },
+        .{ python.Py_bf_releasebuffer, &view_release },
+        .{ python.Py_tp_dealloc, &view_dealloc },
+    }) orelse return false;
     return true;
 }
 
 pub fn make_type() ?*Object {
     if (!make_view_type()) return null;
-    const slots = [_]python.TypeSlot{
-        .{ .slot = python.Py_tp_new, .function = @ptrCast(&new) },
-        .{ .slot = python.Py_tp_dealloc, .function = @ptrCast(&dealloc) },
-        .{ .slot = python.Py_tp_methods, .function = @ptrCast(&methods) },
-        .{ .slot = python.Py_tp_getset, .function = @ptrCast(&getters) },
-        .{},
-    };
-    const spec = python.TypeSpec{
-        .name = "pyuring.BufferGroupCore",
-        .basicsize = python.basic_size(Body),
-        .flags = python.TPFLAGS_DEFAULT | python.TPFLAGS_BASETYPE,
-        .slots = &slots,
-    };
-    return python.c.PyType_FromSpec(&spec);
+    return python_type.make("pyuring.BufferGroupCore", Body, python.TPFLAGS_BASETYPE, .{
+        .{ python.Py_tp_new, &new },
+        .{ python.Py_tp_dealloc, &dealloc },
+        .{ python.Py_tp_methods, methods.table() },
+        .{ python.Py_tp_getset, getters.table() },
+    });
 }

@@ -3,6 +3,7 @@
 
 const std = @import("std");
 const python = @import("python.zig");
+const python_type = @import("python_type.zig");
 const linux = std.os.linux;
 const Object = python.Object;
 
@@ -113,7 +114,7 @@ fn repr(object: *Object) callconv(.c) ?*Object {
     return python.c.PyUnicode_FromFormat("<Cqe user_data=%S res=%d flags=0x%x>", data, @as(c_int, self.res), @as(c_uint, self.flags));
 }
 
-const getters = [_]python.GetSetDef{
+const getters = python_type.Attributes(&.{
     .{ .name = "user_data", .get = get_user_data, .doc = "The operation's user_data, as it was set." },
     .{ .name = "res", .get = get_res, .doc = "The result: >= 0, or -errno." },
     .{ .name = "flags", .get = get_flags, .doc = "IORING_CQE_F_* (CqeFlags), and the buffer's id in the upper 16 bits." },
@@ -122,35 +123,20 @@ const getters = [_]python.GetSetDef{
     .{ .name = "buffer_id", .get = get_buffer_id, .doc = "The provided buffer the kernel picked, or None." },
     .{ .name = "buffer_offset", .get = get_buffer_offset, .doc = "Where in that buffer the bytes begin; 0 unless incremental." },
     .{ .name = "extra", .get = get_extra, .doc = "The two further numbers of a 32-byte CQE (CQE32)." },
-    .{},
-};
+});
 
-const methods = [_]python.MethodDef{
-    .{
-        .name = "result",
-        .function = @ptrCast(&result),
-        .flags = python.METH_NOARGS,
-        .doc = "result($self, /)\n--\n\nReturn res, or raise the OSError that -res stands for.",
-    },
-    .{},
-};
+const methods = python_type.Methods(&.{
+    .none("result()", result, "Return res, or raise the OSError that -res stands for."),
+});
 
 pub fn make_type() ?*Object {
-    const slots = [_]python.TypeSlot{
-        .{ .slot = python.Py_tp_new, .function = @ptrCast(&new) },
-        .{ .slot = python.Py_tp_dealloc, .function = @ptrCast(&dealloc) },
-        .{ .slot = python.Py_tp_repr, .function = @ptrCast(&repr) },
-        .{ .slot = python.Py_tp_getset, .function = @ptrCast(&getters) },
-        .{ .slot = python.Py_tp_methods, .function = @ptrCast(&methods) },
-        .{ .slot = python.Py_tp_doc, .function = @ptrCast("One completion: user_data, res and flags (io_uring_enter(2)).") },
-        .{},
-    };
-    const spec = python.TypeSpec{
-        .name = "pyuring.Cqe",
-        .basicsize = python.basic_size(Body),
-        .flags = python.TPFLAGS_DEFAULT,
-        .slots = &slots,
-    };
-    object_type = python.c.PyType_FromSpec(&spec) orelse return null;
+    object_type = python_type.make("pyuring.Cqe", Body, 0, .{
+        .{ python.Py_tp_new, &new },
+        .{ python.Py_tp_dealloc, &dealloc },
+        .{ python.Py_tp_repr, &repr },
+        .{ python.Py_tp_getset, getters.table() },
+        .{ python.Py_tp_methods, methods.table() },
+        .{ python.Py_tp_doc, "One completion: user_data, res and flags (io_uring_enter(2))." },
+    }) orelse return null;
     return python.incref(object_type);
 }

@@ -2,6 +2,7 @@
 //! Internal to pyuring.ring and pyuring.buffers. Owns the buffer until it is released or dies.
 
 const python = @import("python.zig");
+const python_type = @import("python_type.zig");
 const Pins = @import("pins.zig").Pins;
 const Object = python.Object;
 
@@ -54,30 +55,20 @@ fn get_length(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
     return python.c.PyLong_FromUnsignedLongLong(python.body(Body, object).length);
 }
 
-const getters = [_]python.GetSetDef{
+const getters = python_type.Attributes(&.{
     .{ .name = "address", .get = get_address },
     .{ .name = "length", .get = get_length },
-    .{},
-};
+});
 
-const methods = [_]python.MethodDef{
-    .{ .name = "release", .function = @ptrCast(&release), .flags = python.METH_NOARGS },
-    .{},
-};
+const methods = python_type.Methods(&.{
+    .none("release()", release, ""),
+});
 
 pub fn make_type() ?*Object {
-    const slots = [_]python.TypeSlot{
-        .{ .slot = python.Py_tp_new, .function = @ptrCast(&new) },
-        .{ .slot = python.Py_tp_dealloc, .function = @ptrCast(&dealloc) },
-        .{ .slot = python.Py_tp_methods, .function = @ptrCast(&methods) },
-        .{ .slot = python.Py_tp_getset, .function = @ptrCast(&getters) },
-        .{},
-    };
-    const spec = python.TypeSpec{
-        .name = "pyuring.Pin",
-        .basicsize = python.basic_size(Body),
-        .flags = python.TPFLAGS_DEFAULT,
-        .slots = &slots,
-    };
-    return python.c.PyType_FromSpec(&spec);
+    return python_type.make("pyuring.Pin", Body, 0, .{
+        .{ python.Py_tp_new, &new },
+        .{ python.Py_tp_dealloc, &dealloc },
+        .{ python.Py_tp_methods, methods.table() },
+        .{ python.Py_tp_getset, getters.table() },
+    });
 }

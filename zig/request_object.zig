@@ -6,6 +6,7 @@ const std = @import("std");
 const http1 = @import("http1.zig");
 const kernel = @import("kernel.zig");
 const python = @import("python.zig");
+const python_type = @import("python_type.zig");
 const protocol_handler = @import("protocol_handler.zig");
 const http_exchange = @import("http_exchange.zig");
 const http_input = @import("http_input.zig");
@@ -22,54 +23,44 @@ const c = &python.c;
 
 const body = request_body.body;
 
-const getters = [_]python.GetSetDef{
-    .{ .name = "method", .get = &get_method, .doc = "The method, as sent." },
-    .{ .name = "target", .get = &get_target, .doc = "The request target, as sent." },
-    .{ .name = "path", .get = &get_path, .doc = "The path, percent-decoded (UTF-8, surrogateescape)." },
-    .{ .name = "raw_path", .get = &get_raw_path, .doc = "The path's bytes, as sent." },
-    .{ .name = "query_string", .get = &get_query, .doc = "What follows the question mark, as sent." },
-    .{ .name = "http_version", .get = &get_version, .doc = "'1.0' or '1.1'." },
-    .{ .name = "content_length", .get = &get_content_length, .doc = "Bytes of the body, or None." },
-    .{ .name = "_body", .get = &get_body, .doc = "The whole body, or None while it is coming." },
-    .{ .name = "_worker", .get = &get_worker, .doc = "The worker that serves the connection." },
-    .{ .name = "_lost", .get = &get_lost, .doc = "Whether the connection ended before the reply." },
-    .{ .name = "_state", .get = &get_state, .set = &set_state },
-    .{},
-};
+const getters = python_type.Attributes(&.{
+    .{ .name = "method", .get = get_method, .doc = "The method, as sent." },
+    .{ .name = "target", .get = get_target, .doc = "The request target, as sent." },
+    .{ .name = "path", .get = get_path, .doc = "The path, percent-decoded (UTF-8, surrogateescape)." },
+    .{ .name = "raw_path", .get = get_raw_path, .doc = "The path's bytes, as sent." },
+    .{ .name = "query_string", .get = get_query, .doc = "What follows the question mark, as sent." },
+    .{ .name = "http_version", .get = get_version, .doc = "'1.0' or '1.1'." },
+    .{ .name = "content_length", .get = get_content_length, .doc = "Bytes of the body, or None." },
+    .{ .name = "_body", .get = get_body, .doc = "The whole body, or None while it is coming." },
+    .{ .name = "_worker", .get = get_worker, .doc = "The worker that serves the connection." },
+    .{ .name = "_lost", .get = get_lost, .doc = "Whether the connection ended before the reply." },
+    .{ .name = "_state", .get = get_state, .set = set_state },
+});
 
-const methods = [_]python.MethodDef{
-    .{ .name = "header", .function = &header, .flags = python.METH_FASTCALL, .doc = "header($self, name, default=None, /)\n--\n\nThe first value of a field, or the default." },
-    .{ .name = "header_list", .function = &header_list, .flags = python.METH_NOARGS, .doc = "header_list($self, /)\n--\n\nEvery (name, value), as sent, in order." },
-    .{ .name = "_environ", .function = &environ, .flags = python.METH_O, .doc = "_environ($self, environ, /)\n--\n\nFill a WSGI environ." },
-    .{ .name = "_peer", .function = &peer, .flags = python.METH_NOARGS, .doc = "_peer($self, /)\n--\n\n(host, port), or None." },
-    .{ .name = "_reply", .function = &reply, .flags = python.METH_FASTCALL, .doc = "_reply($self, status, fields, body, /)\n--\n\nSend the whole reply." },
-    .{ .name = "_begin", .function = &begin, .flags = python.METH_FASTCALL, .doc = "_begin($self, status, fields, length, /)\n--\n\nSend the reply's head." },
-    .{ .name = "_send", .function = &send_part, .flags = python.METH_O, .doc = "_send($self, data, /)\n--\n\nSend a part of the reply's body." },
-    .{ .name = "_send_file", .function = &send_file, .flags = python.METH_FASTCALL, .doc = "_send_file($self, fd, offset, count, owner, /)\n--\n\nSend a part of a file." },
-    .{ .name = "_end", .function = &end, .flags = python.METH_NOARGS, .doc = "_end($self, /)\n--\n\nThe reply is complete." },
-    .{ .name = "_abort", .function = &abort, .flags = python.METH_NOARGS, .doc = "_abort($self, /)\n--\n\nEnd the connection at once." },
-    .{ .name = "_queued", .function = &queued, .flags = python.METH_NOARGS, .doc = "_queued($self, /)\n--\n\nBytes the kernel has not taken yet." },
-    .{ .name = "_want", .function = &want, .flags = python.METH_NOARGS, .doc = "_want($self, /)\n--\n\nLet more of the body come." },
-    .{},
-};
+const methods = python_type.Methods(&.{
+    .fast("header(name, default=None)", header, "The first value of a field, or the default."),
+    .none("header_list()", header_list, "Every (name, value), as sent, in order."),
+    .one("_environ(environ)", environ, "Fill a WSGI environ."),
+    .none("_peer()", peer, "(host, port), or None."),
+    .fast("_reply(status, fields, body)", reply, "Send the whole reply."),
+    .fast("_begin(status, fields, length)", begin, "Send the reply's head."),
+    .one("_send(data)", send_part, "Send a part of the reply's body."),
+    .fast("_send_file(fd, offset, count, owner)", send_file, "Send a part of a file."),
+    .none("_end()", end, "The reply is complete."),
+    .none("_abort()", abort, "End the connection at once."),
+    .none("_queued()", queued, "Bytes the kernel has not taken yet."),
+    .none("_want()", want, "Let more of the body come."),
+});
 
 /// Adds RequestCore to the dict of native types.
 pub fn add_types(types: *Object) error{PythonRaised}!void {
     try request_text.init_names();
-    const slots = [_]python.TypeSlot{
-        .{ .slot = python.Py_tp_dealloc, .function = &request_body.dealloc },
-        .{ .slot = python.Py_tp_methods, .function = &methods },
-        .{ .slot = python.Py_tp_getset, .function = &getters },
-        .{ .slot = python.Py_tp_doc, .function = "The native half of pyuring.Request." },
-        .{},
-    };
-    const spec = python.TypeSpec{
-        .name = "pyuring._native.RequestCore",
-        .basicsize = python.basic_size(Body),
-        .flags = python.TPFLAGS_DEFAULT | python.TPFLAGS_BASETYPE | python.TPFLAGS_DISALLOW_INSTANTIATION,
-        .slots = &slots,
-    };
-    const object = c.PyType_FromSpec(&spec) orelse return error.PythonRaised;
+    const object = python_type.make("pyuring._native.RequestCore", Body, python.TPFLAGS_BASETYPE | python.TPFLAGS_DISALLOW_INSTANTIATION, .{
+        .{ python.Py_tp_dealloc, &request_body.dealloc },
+        .{ python.Py_tp_methods, methods.table() },
+        .{ python.Py_tp_getset, getters.table() },
+        .{ python.Py_tp_doc, "The native half of pyuring.Request." },
+    }) orelse return error.PythonRaised;
     defer python.decref(object);
     if (c.PyDict_SetItemString(types, "RequestCore", object) != 0) return error.PythonRaised;
 }

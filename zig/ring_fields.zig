@@ -2,6 +2,7 @@
 //! Owns nothing and changes nothing; a closed ring's numbers raise RingClosedError.
 
 const python = @import("python.zig");
+const python_type = @import("python_type.zig");
 const ring_state = @import("ring_state.zig");
 const sqe_object = @import("sqe_object.zig");
 const fork_marker = @import("fork_marker.zig");
@@ -62,7 +63,7 @@ const read = struct {
     }
 };
 
-pub const table = [_]python.GetSetDef{
+pub const attributes = python_type.Attributes(&.{
     .{ .name = "closed", .get = closed, .doc = "Whether close() was called." },
     .{ .name = "_fd", .get = Getter(read.fd).get },
     .{ .name = "_flags", .get = Getter(read.flags).get },
@@ -75,5 +76,4 @@ pub const table = [_]python.GetSetDef{
     .{ .name = "overflow_flushes", .get = Getter(read.overflow_flushes).get, .doc = "Times that a completion queue that ran over was flushed." },
     .{ .name = "cq_dropped", .get = Getter(read.cq_dropped).get, .doc = "Completions the kernel dropped: 0 since Linux 5.5." },
     .{ .name = "sq_flags", .get = Getter(read.sq_flags).get, .doc = "IORING_SQ_*: NEED_WAKEUP 1, CQ_OVERFLOW 2, TASKRUN 4." },
-    .{},
-};
+});

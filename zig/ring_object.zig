@@ -4,6 +4,7 @@
 
 const std = @import("std");
 const python = @import("python.zig");
+const python_type = @import("python_type.zig");
 const kernel = @import("kernel.zig");
 const arguments = @import("arguments.zig");
 const fork_marker = @import("fork_marker.zig");
@@ -351,50 +352,33 @@ fn deadline_of(object: *Object) Error!u64 {
 
 const properties = @import("ring_fields.zig");
 
-fn fast(name: [*:0]const u8, function: anytype, doc: [*:0]const u8) python.MethodDef {
-    return .{ .name = name, .function = @ptrCast(function), .flags = python.METH_FASTCALL, .doc = doc };
-}
-
-fn plain(name: [*:0]const u8, function: anytype, doc: [*:0]const u8) python.MethodDef {
-    return .{ .name = name, .function = @ptrCast(function), .flags = python.METH_NOARGS, .doc = doc };
-}
-
-const methods = [_]python.MethodDef{
-    fast("_setup", &setup, "Set the ring up; returns 0 or -errno."),
-    .{ .name = "_close", .function = @ptrCast(&close), .flags = python.METH_O, .doc = "Cancel, drain, close." },
-    fast("_register", &register, "io_uring_register(2); returns >= 0 or -errno."),
-    plain("get_sqe", &get_sqe, "get_sqe($self, /)\n--\n\nReturn the next free SQE, or None while the queue is full."),
-    plain("submit", &submit, "submit($self, /)\n--\n\nHand the SQEs to the kernel; return how many it took."),
-    fast("submit_and_wait", &submit_and_wait, "submit_and_wait($self, count=1, /)\n--\n\nSubmit, and wait until count completions are there; return how many were submitted."),
-    fast("submit_and_wait_timeout", &submit_and_wait_timeout, "submit_and_wait_timeout($self, seconds, count=1, /)\n--\n\nAs submit_and_wait, but return after seconds or a signal too, without raising."),
-    fast("submit_batch", &submit_batch, "submit_batch($self, batch, wait=0, /)\n--\n\nSubmit every SQE of a Batch once more; return how many were submitted."),
-    fast("run_batch", &run_batch, "run_batch($self, batch, check=False, /)\n--\n\nSubmit every SQE of a Batch, wait for all, and return their results in the batch's order.\n\nA result is >= 0 or -errno; with check, the first that failed raises its OSError. The ring must have nothing else in flight."),
-    fast("wait_cqe", &wait_cqe, "wait_cqe($self, timeout=None, /)\n--\n\nWait for the oldest completion; it stays until advance_cq(). TimeoutError after timeout seconds."),
-    plain("peek", &peek, "peek($self, /)\n--\n\nReturn the oldest completion without consuming it, or None."),
-    plain("pop", &pop, "pop($self, /)\n--\n\nReturn the oldest completion and consume it, or None."),
-    fast("reap", &reap, "reap($self, limit=None, /)\n--\n\nReturn and consume the completions that are there, at most limit."),
-    fast("advance_cq", &advance_cq, "advance_cq($self, count=1, /)\n--\n\nConsume the oldest count completions."),
-    plain("wakeup_sqpoll", &wakeup_sqpoll, "wakeup_sqpoll($self, /)\n--\n\nWake the kernel's polling thread."),
-    plain("register_ring_fd", &register_ring_fd, "register_ring_fd($self, /)\n--\n\nRegister the ring's own descriptor with this thread (5.18)."),
-    plain("unregister_ring_fd", &unregister_ring_fd, "unregister_ring_fd($self, /)\n--\n\nUndo register_ring_fd()."),
-    plain("enable", &enable, "enable($self, /)\n--\n\nStart a ring made with R_DISABLED; it belongs to this thread then."),
-    .{},
-};
+const methods = python_type.Methods(&.{
+    .fast("_setup(entries, cq_entries, flags, sq_thread_cpu, sq_thread_idle_ms, attach_fd)", setup, "Set the ring up; returns 0 or -errno."),
+    .one("_close(grace_ns)", close, "Cancel, drain, close."),
+    .fast("_register(opcode, argument, count)", register, "io_uring_register(2); returns >= 0 or -errno."),
+    .none("get_sqe()", get_sqe, "Return the next free SQE, or None while the queue is full."),
+    .none("submit()", submit, "Hand the SQEs to the kernel; return how many it took."),
+    .fast("submit_and_wait(count=1)", submit_and_wait, "Submit, and wait until count completions are there; return how many were submitted."),
+    .fast("submit_and_wait_timeout(seconds, count=1)", submit_and_wait_timeout, "As submit_and_wait, but return after seconds or a signal too, without raising."),
+    .fast("submit_batch(batch, wait=0)", submit_batch, "Submit every SQE of a Batch once more; return how many were submitted."),
+    .fast("run_batch(batch, check=False)", run_batch, "Submit every SQE of a Batch, wait for all, and return their results in the batch's order.\n\nA result is >= 0 or -errno; with check, the first that failed raises its OSError. The ring must have nothing else in flight."),
+    .fast("wait_cqe(timeout=None)", wait_cqe, "Wait for the oldest completion; it stays until advance_cq(). TimeoutError after timeout seconds."),
+    .none("peek()", peek, "Return the oldest completion without consuming it, or None."),
+    .none("pop()", pop, "Return the oldest completion and consume it, or None."),
+    .fast("reap(limit=None)", reap, "Return and consume the completions that are there, at most limit."),
+    .fast("advance_cq(count=1)", advance_cq, "Consume the oldest count completions."),
+    .none("wakeup_sqpoll()", wakeup_sqpoll, "Wake the kernel's polling thread."),
+    .none("register_ring_fd()", register_ring_fd, "Register the ring's own descriptor with this thread (5.18)."),
+    .none("unregister_ring_fd()", unregister_ring_fd, "Undo register_ring_fd()."),
+    .none("enable()", enable, "Start a ring made with R_DISABLED; it belongs to this thread then."),
+});
 
 pub fn make_type() ?*Object {
-    const slots = [_]python.TypeSlot{
-        .{ .slot = python.Py_tp_new, .function = @ptrCast(&new) },
-        .{ .slot = python.Py_tp_dealloc, .function = @ptrCast(&dealloc) },
-        .{ .slot = python.Py_tp_methods, .function = @ptrCast(&methods) },
-        .{ .slot = python.Py_tp_getset, .function = @ptrCast(&properties.table) },
-        .{},
-    };
-    const spec = python.TypeSpec{
-        .name = "pyuring.RingCore",
-        .basicsize = python.basic_size(State),
-        .flags = python.TPFLAGS_DEFAULT | python.TPFLAGS_BASETYPE,
-        .slots = &slots,
-    };
-    object_type = python.c.PyType_FromSpec(&spec) orelse return null;
+    object_type = python_type.make("pyuring.RingCore", State, python.TPFLAGS_BASETYPE, .{
+        .{ python.Py_tp_new, &new },
+        .{ python.Py_tp_dealloc, &dealloc },
+        .{ python.Py_tp_methods, methods.table() },
+        .{ python.Py_tp_getset, properties.attributes.table() },
+    }) orelse return null;
     return python.incref(object_type);
 }

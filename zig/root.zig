@@ -26,5 +26,6 @@ test {
     _ = @import("buffer_group.zig");
     _ = @import("http1_writer.zig");
     _ = @import("peer_name.zig");
+    _ = @import("python_type.zig");
     _ = @import("testing/all.zig");
 }

@@ -81,7 +81,10 @@ pub const UserData = struct { value: u64 };
 /// The user_data that an operation is to have from then on.
 pub const NewUserData = struct { value: u64 };
 
-/// Writable memory of at least `bytes` bytes; zero for none where the parameter is optional.
+/// Room for a siginfo_t; zero for none.
+pub const SiginfoRoom = struct { addr: u64 };
+
+/// Writable memory of at least `bytes` bytes.
 pub fn Room(comptime bytes: u32) type {
     return struct {
         pub const room = bytes;
@@ -89,8 +92,8 @@ pub fn Room(comptime bytes: u32) type {
     };
 }
 
+/// Into an SQE that is all zero.
 pub fn set(sqe: *Sqe, opcode: linux.IORING_OP, fd: i32, addr: u64, len: u32, off: u64) void {
-    sqe.* = std.mem.zeroes(Sqe);
     sqe.opcode = opcode;
     sqe.fd = fd;
     sqe.addr = addr;

@@ -4,6 +4,7 @@
 
 const std = @import("std");
 const python = @import("python.zig");
+const python_type = @import("python_type.zig");
 const arguments = @import("arguments.zig");
 const sqe_object = @import("sqe_object.zig");
 const linux = std.os.linux;
@@ -66,17 +67,17 @@ fn set_offset(object: *Object, value: ?*Object, _: ?*anyopaque) callconv(.c) c_i
             return -1;
         },
     }
-    const offset = arguments.convert(@import("sqe.zig").Offset, value.?, &self.collected) catch return -1;
-    self.sqe().off = offset.value;
+    const offset = arguments.offset(value.?) catch return -1;
+    self.sqe().off = offset;
     return 0;
 }
 
-fn field(comptime python_name: [*:0]const u8, comptime name: []const u8, comptime writable: bool, comptime doc: [*:0]const u8) python.GetSetDef {
+fn field(comptime python_name: []const u8, comptime name: []const u8, comptime writable: bool, comptime doc: []const u8) python_type.Attribute {
     const F = Field(name, writable);
     return .{ .name = python_name, .get = F.get, .set = F.set, .doc = doc };
 }
 
-pub const table = [_]python.GetSetDef{
+pub const attributes = python_type.Attributes(&.{
     field("opcode", "opcode", false, "The operation's number (Op)."),
     field("flags", "flags", true, "IOSQE_* flags (SqeFlags)."),
     field("ioprio", "ioprio", true, "Priority, or the flags of accept, send and receive."),
@@ -88,5 +89,4 @@ pub const table = [_]python.GetSetDef{
     field("personality", "personality", true, "The registered credentials' id."),
     .{ .name = "offset", .get = Field("off", false).get, .set = set_offset, .doc = "The file position of a read or a write." },
     .{ .name = "user_data", .get = get_user_data, .set = set_user_data, .doc = "Any int; comes back in the completion." },
-    .{},
-};
+});

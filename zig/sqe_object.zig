@@ -5,13 +5,11 @@
 const std = @import("std");
 const python = @import("python.zig");
 const arguments = @import("arguments.zig");
+const python_type = @import("python_type.zig");
 const sqe = @import("sqe.zig");
-const files = @import("sqe_files.zig");
-const sockets = @import("sqe_sockets.zig");
+const builders = @import("sqe_builders.zig");
 const Pins = @import("pins.zig").Pins;
 const Object = python.Object;
-
-pub const builders = files.builders ++ sockets.builders;
 
 pub const State = enum(u8) {
     /// Made by a call of the type: belongs to nobody.
@@ -97,31 +95,19 @@ pub fn raise_ours(name: [*:0]const u8, message: [*:0]const u8) void {
     python.c.PyErr_SetString(kind, message);
 }
 
-/// What tells one builder from another; the rest of a call is the same for all, and compiled once.
-const Builder = struct {
-    name: [*:0]const u8,
-    parameters: []const [*:0]const u8,
-    /// Converts the arguments, and has the builder write the image.
-    fill: *const fn ([*]const ?*Object, *sqe.Sqe, *arguments.Collected) arguments.Error!void,
-};
-
-const most_parameters = 12;
-
-fn prepare(
+/// A call of builder `index`: its arguments by position or name, converted, and its image written.
+noinline fn prepare(
     object: *Object,
     args: [*]const *Object,
     count: python.Ssize,
     keywords: ?*Object,
-    builder: *const Builder,
+    index: u8,
 ) ?*Object {
-    var given: [most_parameters]?*Object = @splat(null);
     const self = body(object);
     check_usable(self) catch return null;
-    const places = given[0..builder.parameters.len];
-    gather(builder.name, builder.parameters, places, args[0..@intCast(count)], keywords, args) catch return null;
     var collected = arguments.Collected{};
-    var image: sqe.Sqe = undefined;
-    builder.fill(&given, &image, &collected) catch {
+    var image = std.mem.zeroes(sqe.Sqe);
+    fill(&image, args[0..@intCast(count)], keywords, index, &collected) catch {
         collected.release();
         return null;
     };
@@ -132,116 +118,107 @@ fn prepare(
     return python.return_none();
 }
 
-/// The wrapper of one builder: arguments by position or name, converted by the builder's types.
-fn Prep(comptime entry: anytype) type {
-    @setEvalBranchQuota(100_000);
-    const function = entry[1];
-    const parameters = @typeInfo(@TypeOf(function)).@"fn".params[1..];
-    const names = parameter_names(entry[2]);
-    comptime std.debug.assert(names.len == parameters.len and names.len <= most_parameters);
-    return struct {
-        const builder = Builder{ .name = entry[0], .parameters = &names, .fill = &fill };
-
-        fn call(object: *Object, args: [*]const *Object, count: python.Ssize, keywords: ?*Object) callconv(.c) ?*Object {
-            return prepare(object, args, count, keywords, &builder);
+fn fill(
+    image: *sqe.Sqe,
+    positional: []const *Object,
+    keywords: ?*Object,
+    index: u8,
+    collected: *arguments.Collected,
+) arguments.Error!void {
+    var given: [builders.most_parameters]?*Object = @splat(null);
+    const places = given[0..builders.counts[index]];
+    try gather(index, places, positional, keywords);
+    var numbers: [builders.most_parameters]builders.Numbers = undefined;
+    for (places, builders.parameters[index][0..places.len], numbers[0..places.len], 0..) |place, parameter, *pair, i| {
+        if (place) |value| {
+            pair.* = try arguments.convert(parameter.kind, value, collected);
+        } else if (parameter.default == .required) {
+            return missing(index, i);
+        } else pair.* = parameter.default.numbers();
+    }
+    if (index == comptime builders.index_of("provide_buffers")) {
+        const memory = numbers[0][1];
+        const wanted = numbers[1][0] * numbers[2][0];
+        if (wanted > 0 and memory < wanted) {
+            return arguments.raise(python.exc.PyExc_ValueError, "memory is smaller than length · count");
         }
-
-        fn fill(given: [*]const ?*Object, image: *sqe.Sqe, collected: *arguments.Collected) arguments.Error!void {
-            var values: std.meta.ArgsTuple(@TypeOf(function)) = undefined;
-            values[0] = image;
-            inline for (parameters, 0..) |parameter, i| {
-                const T = parameter.type.?;
-                values[i + 1] = if (given[i]) |value|
-                    try arguments.convert(T, value, collected)
-                else if (comptime default_of(entry[2], i)) |text|
-                    default_value(T, text)
-                else
-                    return missing(names[i], entry[0]);
-            }
-            if (comptime std.mem.eql(u8, entry[0], "provide_buffers")) {
-                if (@as(u64, values[2]) * values[3] > 0 and values[1].len < @as(u64, values[2]) * values[3]) {
-                    return arguments.raise(python.exc.PyExc_ValueError, "memory is smaller than length · count");
-                }
-            }
-            @call(.auto, function, values);
-        }
-    };
-}
-
-fn missing(name: [*:0]const u8, builder: [*:0]const u8) arguments.Error {
-    _ = python.c.PyErr_Format(python.exc.PyExc_TypeError.*, "prep_%s() misses its argument '%s'", builder, name);
-    return error.PythonRaised;
+    }
+    builders.build(index, image, &numbers);
 }
 
 /// Sorts a call's arguments into the builder's parameters.
-fn gather(
-    builder: [*:0]const u8,
-    names: []const [*:0]const u8,
-    given: []?*Object,
-    positional: []const *Object,
-    keywords: ?*Object,
-    values: [*]const *Object,
-) arguments.Error!void {
-    if (positional.len > names.len) {
-        _ = python.c.PyErr_Format(
-            python.exc.PyExc_TypeError.*,
-            "prep_%s() takes at most %zd arguments, not %zd",
-            builder,
-            @as(python.Ssize, @intCast(names.len)),
+fn gather(index: u8, given: []?*Object, positional: []const *Object, keywords: ?*Object) arguments.Error!void {
+    if (positional.len > given.len) {
+        return complain(index, "%s() takes at most %zd arguments, not %zd", .{
+            @as(python.Ssize, @intCast(given.len)),
             @as(python.Ssize, @intCast(positional.len)),
-        );
-        return error.PythonRaised;
+        });
     }
     for (positional, given[0..positional.len]) |value, *place| place.* = value;
     const words = keywords orelse return;
     for (0..@intCast(python.c.PyTuple_Size(words))) |i| {
         const word = python.c.PyTuple_GetItem(words, @intCast(i)) orelse return error.PythonRaised;
-        const index = for (names, 0..) |name, n| {
-            if (python.c.PyUnicode_CompareWithASCIIString(word, name) == 0) break n;
-        } else names.len;
-        if (index == names.len or given[index] != null) {
-            const text = if (index == names.len) "prep_%s() has no parameter %R" else "prep_%s() got %R twice";
-            _ = python.c.PyErr_Format(python.exc.PyExc_TypeError.*, text, builder, word);
-            return error.PythonRaised;
+        const place = find(index, word) orelse return complain(index, "%s() has no parameter %R", .{word});
+        if (given[place] != null) return complain(index, "%s() got %R twice", .{word});
+        given[place] = positional.ptr[positional.len + i]; // CPython puts named values behind the others
+    }
+}
+
+/// The place of the parameter that a str names.
+fn find(index: u8, word: *Object) ?usize {
+    const wanted = python.text_view(word) orelse {
+        python.c.PyErr_Clear(); // no UTF-8, so nobody's name
+        return null;
+    };
+    var names = Names.of(index);
+    var place: usize = 0;
+    while (names.next()) |name| : (place += 1) if (std.mem.eql(u8, name, wanted)) return place;
+    return null;
+}
+
+fn missing(index: u8, parameter: usize) arguments.Error {
+    var names = Names.of(index);
+    for (0..parameter) |_| _ = names.next();
+    const name = names.next().?;
+    var buffer: [32:0]u8 = @splat(0);
+    @memcpy(buffer[0..name.len], name);
+    return complain(index, "%s() misses its argument '%s'", .{@as([*:0]const u8, &buffer)});
+}
+
+fn complain(index: u8, text: [*:0]const u8, values: anytype) arguments.Error {
+    const name = methods.defs[index].name.?;
+    _ = @call(.auto, python.c.PyErr_Format, .{ python.exc.PyExc_TypeError.*, text, name } ++ values);
+    return error.PythonRaised;
+}
+
+/// A builder's parameters, out of what CPython shows as its signature: `name($self, /, one, other=0)`.
+const Names = struct {
+    /// At the comma before the next name, or at the closing parenthesis.
+    rest: [*:0]const u8,
+
+    fn of(index: u8) Names {
+        const def = methods.defs[index];
+        return .{ .rest = def.doc.? + std.mem.len(def.name.?) + "($self, /".len };
+    }
+
+    fn next(self: *Names) ?[]const u8 {
+        if (self.rest[0] == ')') return null;
+        const name = self.rest + ", ".len;
+        var length: usize = 0;
+        while (name[length] != ',' and name[length] != ')' and name[length] != '=') length += 1;
+        self.rest = name + length;
+        while (self.rest[0] != ',' and self.rest[0] != ')') self.rest += 1;
+        return name[0..length];
+    }
+};
+
+/// The method of builder `index`.
+fn Prep(comptime index: u8) type {
+    return struct {
+        fn call(object: *Object, args: [*]const *Object, count: python.Ssize, keywords: ?*Object) callconv(.c) ?*Object {
+            return prepare(object, args, count, keywords, index);
         }
-        given[index] = values[positional.len + i];
-    }
-}
-
-fn parameter_count(comptime signature: []const u8) usize {
-    return if (signature.len == 0) 0 else std.mem.count(u8, signature, ",") + 1;
-}
-
-fn parameter_text(comptime signature: []const u8, comptime index: usize) []const u8 {
-    var parts = std.mem.splitSequence(u8, signature, ", ");
-    inline for (0..index) |_| _ = parts.next();
-    return parts.next().?;
-}
-
-fn parameter_names(comptime signature: []const u8) [parameter_count(signature)][*:0]const u8 {
-    var names: [parameter_count(signature)][*:0]const u8 = undefined;
-    for (&names, 0..) |*name, i| {
-        const text = parameter_text(signature, i);
-        const end = std.mem.indexOfScalar(u8, text, '=') orelse text.len;
-        name.* = text[0..end] ++ "";
-    }
-    return names;
-}
-
-fn default_of(comptime signature: []const u8, comptime index: usize) ?[]const u8 {
-    const text = parameter_text(signature, index);
-    const at = std.mem.indexOfScalar(u8, text, '=') orelse return null;
-    return text[at + 1 ..];
-}
-
-fn default_value(comptime T: type, comptime text: []const u8) T {
-    if (comptime std.mem.eql(u8, text, "None")) {
-        return if (@typeInfo(T) == .optional) null else std.mem.zeroes(T);
-    }
-    const number = comptime std.fmt.parseInt(i64, text, 10) catch unreachable;
-    if (@typeInfo(T) == .int) return number;
-    if (T == sqe.Offset) return .{ .value = @bitCast(@as(i64, number)) };
-    return .{ .addr = 0, .len = number };
+    };
 }
 
 fn bytes(object: *Object, _: ?*Object) callconv(.c) ?*Object {
@@ -276,36 +253,22 @@ fn hold(object: *Object, argument: *Object) callconv(.c) ?*Object {
     return python.c.PyLong_FromUnsignedLongLong(@intFromPtr(data.ptr));
 }
 
-const methods = table: {
-    @setEvalBranchQuota(1_000_000);
-    var list: [builders.len + 4]python.MethodDef = undefined;
-    for (builders, 0..) |entry, i| list[i] = .{
-        .name = "prep_" ++ entry[0],
-        .function = @ptrCast(&Prep(entry).call),
+const methods = python_type.Methods(list: {
+    @setEvalBranchQuota(100_000);
+    var list: []const python_type.Method = &.{};
+    for (builders.all, 0..) |builder, i| list = list ++ .{python_type.Method{
+        .name = "prep_" ++ builder[0],
+        .parameters = builder[2],
         .flags = python.METH_FASTCALL | python.METH_KEYWORDS,
-        .doc = "prep_" ++ entry[0] ++ "($self, /" ++ (if (entry[2].len == 0) "" else ", ") ++ entry[2] ++ ")\n--\n\n" ++ entry[3],
+        .function = &Prep(i).call,
+        .doc = builder[3],
+    }};
+    break :list list ++ [_]python_type.Method{
+        .none("__bytes__()", bytes, "Return the 64 bytes of struct io_uring_sqe, with the caller's user_data."),
+        .one("set_command(data)", set_command, "Fill a driver command's own bytes (16, or 80 with SQE128)."),
+        .one("hold(buffer)", hold, "Keep buffer alive till the last completion; return its address."),
     };
-    list[builders.len] = .{
-        .name = "__bytes__",
-        .function = @ptrCast(&bytes),
-        .flags = python.METH_NOARGS,
-        .doc = "__bytes__($self, /)\n--\n\nReturn the 64 bytes of struct io_uring_sqe, with the caller's user_data.",
-    };
-    list[builders.len + 1] = .{
-        .name = "set_command",
-        .function = @ptrCast(&set_command),
-        .flags = python.METH_O,
-        .doc = "set_command($self, data, /)\n--\n\nFill a driver command's own bytes (16, or 80 with SQE128).",
-    };
-    list[builders.len + 2] = .{
-        .name = "hold",
-        .function = @ptrCast(&hold),
-        .flags = python.METH_O,
-        .doc = "hold($self, buffer, /)\n--\n\nKeep buffer alive till the last completion; return its address.",
-    };
-    list[builders.len + 3] = .{};
-    break :table list;
-};
+});
 
 const type_doc = "One operation: prepare it with a prep_* method, then set flags and user_data, then submit.\n\n" ++
     "Belongs to the caller until the submit, and raises SqeStateError after it. Memory handed to a prep_*\n" ++
@@ -314,20 +277,12 @@ const type_doc = "One operation: prepare it with a prep_* method, then set flags
 /// Makes the type; called once with the interpreter lock held.
 pub fn make_type() ?*Object {
     const fields = @import("sqe_fields.zig");
-    const slots = [_]python.TypeSlot{
-        .{ .slot = python.Py_tp_new, .function = @ptrCast(&new) },
-        .{ .slot = python.Py_tp_dealloc, .function = @ptrCast(&dealloc) },
-        .{ .slot = python.Py_tp_methods, .function = @ptrCast(&methods) },
-        .{ .slot = python.Py_tp_getset, .function = @ptrCast(&fields.table) },
-        .{ .slot = python.Py_tp_doc, .function = @ptrCast(type_doc) },
-        .{},
-    };
-    const spec = python.TypeSpec{
-        .name = "pyuring.Sqe",
-        .basicsize = python.basic_size(Body),
-        .flags = python.TPFLAGS_DEFAULT,
-        .slots = &slots,
-    };
-    object_type = python.c.PyType_FromSpec(&spec) orelse return null;
+    object_type = python_type.make("pyuring.Sqe", Body, 0, .{
+        .{ python.Py_tp_new, &new },
+        .{ python.Py_tp_dealloc, &dealloc },
+        .{ python.Py_tp_methods, methods.table() },
+        .{ python.Py_tp_getset, fields.attributes.table() },
+        .{ python.Py_tp_doc, type_doc },
+    }) orelse return null;
     return python.incref(object_type);
 }

@@ -266,8 +266,8 @@ fn prep_msg_ring_fd_alloc(sqe: *Sqe, fd: Fd, source: u32, data: u64, flags: u32)
     prep_msg_ring_fd(sqe, fd, source, .{ .slot = sqe_types.file_index_alloc }, data, flags);
 }
 
-fn prep_waitid(sqe: *Sqe, idtype: u32, id: i32, info: ?Room(128), options: u32, flags: u32) void {
-    set(sqe, .WAITID, id, 0, idtype, if (info) |room| room.addr else 0);
+fn prep_waitid(sqe: *Sqe, idtype: u32, id: i32, info: sqe_types.SiginfoRoom, options: u32, flags: u32) void {
+    set(sqe, .WAITID, id, 0, idtype, info.addr);
     sqe.rw_flags = flags;
     sqe.splice_fd_in = @bitCast(options);
 }

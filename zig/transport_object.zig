@@ -8,6 +8,7 @@
 const std = @import("std");
 const kernel = @import("kernel.zig");
 const python = @import("python.zig");
+const python_type = @import("python_type.zig");
 const closing = @import("closing.zig");
 const send = @import("send.zig");
 const protocol_handler = @import("protocol_handler.zig");
@@ -60,82 +61,45 @@ fn dealloc(object: *Object) callconv(.c) void {
     python.free_instance(object);
 }
 
-const methods = [_]python.MethodDef{
-    define("write", .one, write, "write($self, data, /)\n--\n\nQueue data for sending."),
-    define("writelines", .one, writelines, "writelines($self, data, /)\n--\n\nQueue several pieces."),
-    define("write_eof", .none, write_eof, "write_eof($self, /)\n--\n\nShut down writing once all is sent."),
-    define("can_write_eof", .none, can_write_eof, "can_write_eof($self, /)\n--\n\nReturn True."),
-    define("close", .none, close, "close($self, /)\n--\n\nClose once all is sent."),
-    define("abort", .none, abort, "abort($self, /)\n--\n\nClose at once; what is queued is lost."),
-    define("is_closing", .none, is_closing, "is_closing($self, /)\n--\n\nTell whether it closes or has."),
-    define("pause_reading", .none, pause_reading, "pause_reading($self, /)\n--\n\nHold data_received back."),
-    define("resume_reading", .none, resume_reading, "resume_reading($self, /)\n--\n\nUndo pause_reading."),
-    define("is_reading", .none, is_reading, "is_reading($self, /)\n--\n\nTell whether data may come."),
-    define("get_write_buffer_size", .none, get_size, "get_write_buffer_size($self, /)\n--\n\nBytes queued."),
-    define("get_write_buffer_limits", .none, get_limits, "get_write_buffer_limits($self, /)\n--\n\n(low, high)"),
-    define("_set_limits", .one, set_limits, "_set_limits($self, low_high, /)\n--\n\nTake (low, high)."),
-    define("get_protocol", .none, get_protocol, "get_protocol($self, /)\n--\n\nReturn the protocol."),
-    define("set_protocol", .one, set_protocol, "set_protocol($self, protocol, /)\n--\n\nReplace the protocol."),
-    define("_dup_elsewhere", .none, dup_elsewhere, "_dup_elsewhere($self, /)\n--\n\nA copy, -1 or -2."),
-    define("fileno", .none, fileno, "fileno($self, /)\n--\n\nThe descriptor, -1 when closed."),
-    .{},
-};
+const methods = python_type.Methods(&.{
+    .one("write(data)", write, "Queue data for sending."),
+    .one("writelines(data)", writelines, "Queue several pieces."),
+    .none("write_eof()", write_eof, "Shut down writing once all is sent."),
+    .none("can_write_eof()", can_write_eof, "Return True."),
+    .none("close()", close, "Close once all is sent."),
+    .none("abort()", abort, "Close at once; what is queued is lost."),
+    .none("is_closing()", is_closing, "Tell whether it closes or has."),
+    .none("pause_reading()", pause_reading, "Hold data_received back."),
+    .none("resume_reading()", resume_reading, "Undo pause_reading."),
+    .none("is_reading()", is_reading, "Tell whether data may come."),
+    .none("get_write_buffer_size()", get_size, "Bytes queued."),
+    .none("get_write_buffer_limits()", get_limits, "(low, high)"),
+    .one("_set_limits(low_high)", set_limits, "Take (low, high)."),
+    .none("get_protocol()", get_protocol, "Return the protocol."),
+    .one("set_protocol(protocol)", set_protocol, "Replace the protocol."),
+    .none("_dup_elsewhere()", dup_elsewhere, "A copy, -1 or -2."),
+    .none("fileno()", fileno, "The descriptor, -1 when closed."),
+});
 
-const getters = [_]python.GetSetDef{
-    .{ .name = "worker", .get = &get_worker, .doc = "The worker that serves this connection." },
-    .{ .name = "_extra", .get = &get_extra, .set = &set_extra },
-    .{},
-};
-
-const Kind = enum { none, one };
-
-fn define(
-    name: [*:0]const u8,
-    comptime kind: Kind,
-    comptime function: switch (kind) {
-        .none => fn (*Object) ?*Object,
-        .one => fn (*Object, *Object) ?*Object,
-    },
-    doc: [*:0]const u8,
-) python.MethodDef {
-    const wrapped = struct {
-        fn none(object: *Object, _: ?*Object) callconv(.c) ?*Object {
-            return function(object);
-        }
-        fn one(object: *Object, argument: *Object) callconv(.c) ?*Object {
-            return function(object, argument);
-        }
-    };
-    return .{
-        .name = name,
-        .function = if (kind == .none) &wrapped.none else &wrapped.one,
-        .flags = if (kind == .none) python.METH_NOARGS else python.METH_O,
-        .doc = doc,
-    };
-}
+const getters = python_type.Attributes(&.{
+    .{ .name = "worker", .get = get_worker, .doc = "The worker that serves this connection." },
+    .{ .name = "_extra", .get = get_extra, .set = set_extra },
+});
 
 /// Adds TransportCore to the dict of native types.
 pub fn add_types(types: *Object) error{PythonRaised}!void {
     protocol_handler.init_names() catch return error.PythonRaised;
-    const slots = [_]python.TypeSlot{
-        .{ .slot = python.Py_tp_dealloc, .function = &dealloc },
-        .{ .slot = python.Py_tp_methods, .function = &methods },
-        .{ .slot = python.Py_tp_getset, .function = &getters },
-        .{ .slot = python.Py_tp_doc, .function = "The native half of pyuring.Transport." },
-        .{},
-    };
-    const spec = python.TypeSpec{
-        .name = "pyuring._native.TransportCore",
-        .basicsize = python.basic_size(Body),
-        .flags = python.TPFLAGS_DEFAULT | python.TPFLAGS_BASETYPE,
-        .slots = &slots,
-    };
-    const object = c.PyType_FromSpec(&spec) orelse return error.PythonRaised;
+    const object = python_type.make("pyuring._native.TransportCore", Body, python.TPFLAGS_BASETYPE, .{
+        .{ python.Py_tp_dealloc, &dealloc },
+        .{ python.Py_tp_methods, methods.table() },
+        .{ python.Py_tp_getset, getters.table() },
+        .{ python.Py_tp_doc, "The native half of pyuring.Transport." },
+    }) orelse return error.PythonRaised;
     defer python.decref(object);
     if (c.PyDict_SetItemString(types, "TransportCore", object) != 0) return error.PythonRaised;
 }
 
-fn write(object: *Object, data: *Object) ?*Object {
+fn write(object: *Object, data: *Object) callconv(.c) ?*Object {
     const bytes = python.frozen(data) orelse return null;
     defer python.decref(bytes);
     var away = false;
@@ -156,7 +120,7 @@ fn queue(worker: *PythonWorker, connection: *Connection, bytes: *Object) void {
     if (!send.append(worker, connection, view, @intFromPtr(owner))) python.decref(owner);
 }
 
-fn writelines(object: *Object, lines: *Object) ?*Object {
+fn writelines(object: *Object, lines: *Object) callconv(.c) ?*Object {
     const list = c.PySequence_List(lines) orelse return null;
     defer python.decref(list);
     const count = c.PyList_Size(list);
@@ -174,7 +138,7 @@ fn writelines(object: *Object, lines: *Object) ?*Object {
     return python.return_none();
 }
 
-fn write_eof(object: *Object) ?*Object {
+fn write_eof(object: *Object, _: ?*Object) callconv(.c) ?*Object {
     var away = false;
     const connection = at_home(body(object), &away) orelse
         return if (away) pass_on(object, "write_eof", null) else python.return_none();
@@ -185,11 +149,11 @@ fn write_eof(object: *Object) ?*Object {
     return python.return_none();
 }
 
-fn can_write_eof(_: *Object) ?*Object {
+fn can_write_eof(_: *Object, _: ?*Object) callconv(.c) ?*Object {
     return c.PyBool_FromLong(1);
 }
 
-fn close(object: *Object) ?*Object {
+fn close(object: *Object, _: ?*Object) callconv(.c) ?*Object {
     body(object).closing = true;
     var away = false;
     const connection = at_home(body(object), &away) orelse
@@ -198,7 +162,7 @@ fn close(object: *Object) ?*Object {
     return python.return_none();
 }
 
-fn abort(object: *Object) ?*Object {
+fn abort(object: *Object, _: ?*Object) callconv(.c) ?*Object {
     body(object).closing = true;
     var away = false;
     const connection = at_home(body(object), &away) orelse
@@ -211,16 +175,16 @@ fn is_open(connection: *const Connection) bool {
     return connection.phase == .open;
 }
 
-fn is_closing(object: *Object) ?*Object {
+fn is_closing(object: *Object, _: ?*Object) callconv(.c) ?*Object {
     const open = ask(object, bool, is_open, false);
     return c.PyBool_FromLong(@intFromBool(body(object).closing or !open));
 }
 
-fn pause_reading(object: *Object) ?*Object {
+fn pause_reading(object: *Object, _: ?*Object) callconv(.c) ?*Object {
     return set_paused(object, "pause_reading", true);
 }
 
-fn resume_reading(object: *Object) ?*Object {
+fn resume_reading(object: *Object, _: ?*Object) callconv(.c) ?*Object {
     return set_paused(object, "resume_reading", false);
 }
 
@@ -237,7 +201,7 @@ fn wants_data(connection: *const Connection) bool {
     return connection.phase == .open and !connection.flags.paused;
 }
 
-fn is_reading(object: *Object) ?*Object {
+fn is_reading(object: *Object, _: ?*Object) callconv(.c) ?*Object {
     return c.PyBool_FromLong(@intFromBool(ask(object, bool, wants_data, false)));
 }
 
@@ -245,7 +209,7 @@ fn queued(connection: *const Connection) u64 {
     return connection.queued_bytes;
 }
 
-fn get_size(object: *Object) ?*Object {
+fn get_size(object: *Object, _: ?*Object) callconv(.c) ?*Object {
     return c.PyLong_FromUnsignedLongLong(ask(object, u64, queued, 0));
 }
 
@@ -253,7 +217,7 @@ fn limits(connection: *const Connection) [2]u64 {
     return .{ connection.write_low, connection.write_high };
 }
 
-fn get_limits(object: *Object) ?*Object {
+fn get_limits(object: *Object, _: ?*Object) callconv(.c) ?*Object {
     const pair = c.PyTuple_New(2) orelse return null;
     for (ask(object, [2]u64, limits, .{ 0, 0 }), 0..) |value, index| {
         const number = c.PyLong_FromUnsignedLongLong(value) orelse {
@@ -266,7 +230,7 @@ fn get_limits(object: *Object) ?*Object {
 }
 
 /// (low, high), checked by Transport.set_write_buffer_limits.
-fn set_limits(object: *Object, pair: *Object) ?*Object {
+fn set_limits(object: *Object, pair: *Object) callconv(.c) ?*Object {
     var away = false;
     const connection = at_home(body(object), &away) orelse
         return if (away) pass_on(object, "_set_limits", pair) else python.return_none();
@@ -282,11 +246,11 @@ fn set_limits(object: *Object, pair: *Object) ?*Object {
     return python.return_none();
 }
 
-fn get_protocol(object: *Object) ?*Object {
+fn get_protocol(object: *Object, _: ?*Object) callconv(.c) ?*Object {
     return body(object).guard.show(&body(object).protocol);
 }
 
-fn set_protocol(object: *Object, protocol: *Object) ?*Object {
+fn set_protocol(object: *Object, protocol: *Object) callconv(.c) ?*Object {
     var away = false;
     const self = body(object);
     _ = at_home(self, &away) orelse
@@ -300,7 +264,7 @@ fn descriptor(connection: *const Connection) i32 {
     return connection.fd;
 }
 
-fn fileno(object: *Object) ?*Object {
+fn fileno(object: *Object, _: ?*Object) callconv(.c) ?*Object {
     return c.PyLong_FromLong(ask(object, i32, descriptor, -1));
 }
 
@@ -315,7 +279,7 @@ fn set_extra(object: *Object, value: ?*Object, _: ?*anyopaque) callconv(.c) c_in
 
 /// A descriptor of its own for the same connection, when called on another thread: there the number
 /// may belong to somebody else in the next moment. -1 at home, -2 once the connection is gone.
-fn dup_elsewhere(object: *Object) ?*Object {
+fn dup_elsewhere(object: *Object, _: ?*Object) callconv(.c) ?*Object {
     const self = body(object);
     if (self.home == protocol_handler.this_thread()) return c.PyLong_FromLong(-1);
     return c.PyLong_FromLong(ask(object, i32, dup_descriptor, -2));

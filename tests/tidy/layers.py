@@ -63,7 +63,7 @@ FAKES = [
 ]  # fmt: skip
 
 ZIG_LAYERS: Layers = (
-    ("root", "simulate", "testing/*"),
+    ("root", "panic", "simulate", "testing/*"),
     ("abi",),
     ("python_worker",),
     ("ring_types",),
@@ -73,7 +73,7 @@ ZIG_LAYERS: Layers = (
     ("sqe_object", "sqe_fields", "cqe_object", "batch_object"),
     ("flights", "provided", "arguments"),
     ("pins", "guard"),
-    ("peer_name", "python_errors"),
+    ("peer_name", "python_errors", "python_type"),
     ("python",),
     ("http_config",),
     ("http1*",),
