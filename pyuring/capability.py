@@ -159,7 +159,8 @@ class CapabilityProfile:
         cpus = f"{self.cpu_count} CPU{'s' if self.cpu_count != 1 else ''}"
         lines = [f"{self.os} {self.kernel_release}, {cpus}, {nodes}", f"tier {self.tier.name}"]
         if not self.capabilities()["io_uring"]:  # nothing else could be asked
-            return "\n".join([*lines, f"  io_uring is not to be had: {self.missing['io_uring']}"])
+            why = f"  io_uring is not to be had: {self.missing['io_uring']}"
+            return "\n".join([*lines, why, "  engines run on epoll"])
         lines += [f"  not {tier.name}: {why}" for tier, why in self._obstacles()]
         if self.allows(Tier.OPTIONAL) and not self.sqpoll_requested:
             lines.append(

@@ -52,6 +52,8 @@ def serve(options: Options) -> int:
         start(engine)
         if options.log_level in ("debug", "info"):
             announce(engine, options.workers)
+        elif options.log_level == "warning" and engine.ladder and not engine.ladder.achieved:
+            say(*engine.ladder.missed())
         engine.on_end(lambda: events.put(0))
         stopped_by = events.get()
         engine.shutdown(options.graceful_timeout)

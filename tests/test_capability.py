@@ -184,7 +184,8 @@ def test_where_io_uring_is_refused_the_table_is_its_reason(profile: CapabilityPr
     missing["io_uring"] = "refused, for a reason"
     without = dict.fromkeys(reasons.SINCE, False)
     refused = dataclasses.replace(profile, missing=missing, **without)
-    first, tier, reason = refused.describe().splitlines()
+    first, tier, reason, instead = refused.describe().splitlines()
     assert profile.kernel_release in first
     assert tier == "tier NONE"
     assert reason.endswith("refused, for a reason")
+    assert "epoll" in instead
