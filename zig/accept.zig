@@ -123,6 +123,13 @@ pub fn completed(worker: anytype, index: u32, cqe: *const linux.io_uring_cqe) vo
     }
 }
 
+/// A cancel that missed (ENOENT, EALREADY: the accept was on its way between two places where the
+/// kernel looks) is sent again while the accept is there: `adjust` sees it armed.
+pub fn cancel_completed(worker: anytype, index: u32, cqe: *const linux.io_uring_cqe) void {
+    const listener = &worker.listeners.items[index];
+    if (cqe.res < 0 and listener.accept == .cancelling) listener.accept = .armed;
+}
+
 /// A connected descriptor becomes a connection, or is refused when all slots are taken.
 fn admit(worker: anytype, fd: i32, index: u32) void {
     const connection = if (worker.destroying) null else worker.slab.take(fd, .open);

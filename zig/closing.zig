@@ -74,6 +74,16 @@ pub fn shutdown_completed(worker: anytype, connection: *Connection, cqe: *const 
     worker.mark_dirty(connection);
 }
 
+/// A cancel that missed (ENOENT, EALREADY) names something that has completed, or that was on its
+/// way between two places where the kernel looks: what is there still is cancelled again.
+pub fn cancel_completed(worker: anytype, connection: *Connection, cqe: *const linux.io_uring_cqe) void {
+    if (cqe.res >= 0) return;
+    if (connection.receive == .cancelling) connection.receive = .armed;
+    if (connection.send == .cancelling) connection.send = .armed;
+    connection.flags.connect_cancelled = false;
+    worker.mark_dirty(connection);
+}
+
 fn start_lingering(worker: anytype, connection: *Connection) void {
     if (worker.config.linger_timeout_ns == 0) return abort(worker, connection, 0);
     connection.phase = .lingering;
@@ -111,6 +121,8 @@ pub fn close_completed(worker: anytype, connection: *Connection, cqe: *const lin
     // EBADF: the application has closed our descriptor itself, and its number may by now be
     // another's. Its mistake, so it is told, and nobody else's connection ends for it.
     if (cqe.res == kernel.negative(.BADF)) worker.handler.close_failed(worker, -cqe.res);
+    // Refused, not carried out: a close that was tried has no such result.
+    if (cqe.res == kernel.negative(.INVAL)) worker.ring.close_descriptor(connection.fd);
     worker.deadlines.clear(connection.slot);
     // A late mark of the same turn: take it back, the slot is about to be free.
     if (connection.flags.dirty) unmark(worker, connection);

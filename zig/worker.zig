@@ -229,7 +229,10 @@ pub fn WorkerType(comptime RingT: type, comptime HandlerT: type) type {
                     self.finish(last);
                     accept.completed(self, token.slot, cqe);
                 },
-                .cancel_accept => self.finish(last),
+                .cancel_accept => {
+                    self.finish(last);
+                    accept.cancel_completed(self, token.slot, cqe);
+                },
                 .connect, .receive, .send, .cancel, .shutdown, .close => {
                     const connection = self.slab.find(token.slot, token.generation) orelse {
                         self.metrics.stale_completions += 1;
@@ -264,7 +267,7 @@ pub fn WorkerType(comptime RingT: type, comptime HandlerT: type) type {
                 .connect => connect.completed(self, connection, cqe),
                 .shutdown => closing.shutdown_completed(self, connection, cqe),
                 .close => return closing.close_completed(self, connection, cqe),
-                .cancel => {},
+                .cancel => closing.cancel_completed(self, connection, cqe),
                 else => unreachable,
             }
             if (connection.phase == .releasing) self.mark_dirty(connection);
