@@ -30,6 +30,8 @@ pub const Faults = struct {
     connect_error: u16 = 0,
     /// A cancel says -EALREADY and the operation ends a little later by itself.
     cancel_already: u16 = 0,
+    /// A cancel says -ENOENT or -EALREADY, and the operation goes on as if nobody had asked.
+    cancel_missed: u16 = 0,
     /// A cancelled operation still delivers before it ends.
     late_bytes: u16 = 0,
     /// The end of a receive carries a buffer although it has no bytes (F27).

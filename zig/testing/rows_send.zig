@@ -106,7 +106,7 @@ test "test_f38 a descriptor is closed and memory released when nothing is in fli
         } }, if (seed % 2 == 0) .abort_after else .close_after);
         defer model.destroy();
         model.app.limit_most = 500;
-        model.kernel.faults = .{ .delay = 200, .delay_completion = 300, .late_bytes = 800, .cancel_already = 500 };
+        model.kernel.faults = .{ .delay = 200, .delay_completion = 300, .late_bytes = 800, .cancel_already = 500, .cancel_missed = 300 };
         for (0..256) |_| {
             var peer = model.peers.random_peer(model.listeners[0]);
             peer.plan = .wait_for_echo;
