@@ -133,6 +133,15 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def tiers(session: nox.Session) -> None:
+    """Run the Python tests on each tier, or on those that are named: `nox -s tiers -- none`."""
+    install(session, "tests")
+    session.install("-q", "--force-reinstall", "--no-deps", str(host_wheel()))
+    for tier in session.posargs or ["none", "base", "mid", "high", "optional"]:
+        session.run("pytest", env={"PYURING_TIER": tier})
+
+
+@nox.session(requires=["build"])
 def stress(session: nox.Session) -> None:
     """Run the long tests: 64 clients that are not ours, every tier, one and two workers."""
     install(session, "tests")
