@@ -68,7 +68,8 @@ def test_f15_where_io_uring_is_refused_epoll_serves_and_one_line_says_why(
     done = run_python(_F15, number)
     assert done.stdout.split() == ["NONE", "epoll", "served", "unavailable"], done.stderr
     (line,) = done.stderr.splitlines()
-    assert line.startswith("epoll serves in place of io_uring: ") and words in line
+    assert line.startswith("epoll serves in place of io_uring: ")
+    assert words in line
 
 
 _F15 = """
