@@ -124,11 +124,12 @@ class TierStrategy:
         if not self.supports_provided_buffers:
             raise TypeError(f"tier {self.tier.name} receives into memory, not a BufferGroup")
         sqe = _next_sqe(ring)
-        # No memory and no length: the kernel picks a buffer and fills as much of it as there is.
+        # No memory: the kernel picks a buffer and fills as much of it as there is. A single receive
+        # says how much that may be: before 6.1 at the latest, no length is a receive of no bytes.
         if self.supports_multishot_recv:
             sqe.prep_recv_multishot(fd, 0)
         else:
-            sqe.prep_recv(fd, 0)
+            sqe.prep_recv(fd, buf.size)
         sqe.flags |= SqeFlags.BUFFER_SELECT
         sqe.buf_group = buf.group_id
         return sqe
