@@ -295,11 +295,15 @@ fn sync_cancel(trial: *Trial) Error!void {
 fn expect_both(trial: *Trial, canceller: u64, result: i32, cancelled: u64) Error!void {
     const first = try trial.complete_either(canceller, cancelled);
     const second = if (first.user_data == canceller) cancelled else canceller;
-    for ([_]trials.Cqe{ first, try trial.complete(second) }) |cqe| {
-        const is_canceller = cqe.user_data == canceller;
-        if (is_canceller) _ = try trial.take(cqe.res);
-        try trial.require(cqe.res == if (is_canceller) result else kernel.negative(.CANCELED));
-    }
+    // A canceller that was refused cancels nothing: look at its answer before waiting for the other.
+    try expect_one(trial, first, canceller, result);
+    try expect_one(trial, try trial.complete(second), canceller, result);
+}
+
+fn expect_one(trial: *Trial, cqe: trials.Cqe, canceller: u64, result: i32) Error!void {
+    const is_canceller = cqe.user_data == canceller;
+    if (is_canceller) _ = try trial.take(cqe.res);
+    try trial.require(cqe.res == if (is_canceller) result else kernel.negative(.CANCELED));
 }
 
 /// The ring is entered by its registered index (5.18).
