@@ -27,6 +27,7 @@ PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 IN_BETWEEN = ("3.11", "3.12")
 SLOW_ALIKE = (
     "test_http_table.py",
+    "test_kernels.py",
     "test_processes.py",
     "test_static.py",
     "test_supervised.py",
@@ -183,6 +184,14 @@ def soak(session: nox.Session) -> None:
     minutes = session.posargs or ["10"]
     command = ["python", "bench/churn.py", "--rounds", "0", "--soak", *minutes]
     session.run(*command, env=zig_environment(session))
+
+
+@nox.session(python="3.13", requires=["build"])
+def kernels(session: nox.Session) -> None:
+    """Boot Debian's kernels and run the smoke set in each: `nox -s kernels -- [SERIES …]`."""
+    session.install("-q", "--force-reinstall", "--no-deps", str(host_wheel()))
+    command = ["python", "-m", "kernels", "--wheel", str(host_wheel()), *session.posargs]
+    session.run(*command, env={"PYTHONPATH": str(ROOT / "tests")})
 
 
 @nox.session
