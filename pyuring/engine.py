@@ -391,6 +391,6 @@ class Engine:
         self._done = threading.Event()
         self._done.set()
         for worker in self._workers:
-            worker.after_fork_in_child()
+            worker._after_fork_in_child()
         for listener in self._each_listener():
             listener.forget()

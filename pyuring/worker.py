@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyuring import _native
@@ -155,7 +156,7 @@ class Worker:
         None is the configuration's connect_timeout.
         """
         if failed is None:
-            failed = self._connect_failed
+            failed = partial(self.exception, where="connect")
         Connector(self, protocol_factory, address, failed, timeout).start()
 
     def metrics(self) -> dict[str, Any]:
@@ -204,11 +205,13 @@ class Worker:
 
         The caller closes the listeners then. On the worker's thread, as all that follow.
         """
+        self._check_thread("stop_accepting")
         self._accepting.stop()
         self._accepting.when_off(lambda: stopped(self))
 
     def resume_accepting(self) -> None:
         """Accept again from the same listeners."""
+        self._check_thread("resume_accepting")
         if not self._ending:
             self._accepting.resume()
 
@@ -218,6 +221,7 @@ class Worker:
         Connections are still accepted until `stop_accepting` is through, if that is under way.
         At `deadline`, on the worker's clock, the rest is aborted.
         """
+        self._check_thread("drain")
         self._ending = True
         if deadline is not None:
             self.call_at(deadline, self.abort)
@@ -237,16 +241,18 @@ class Worker:
         timeout_ns: int,
     ) -> int:
         """Let the ring connect a fresh socket, and own it unless the answer is a -errno."""
+        self._check_thread("connect_socket")
         connect = _native.pylib.pyuring_worker_connect
         return int(connect(self._handle, factory, failed, fd, sockaddr, timeout_ns))
 
     def abort(self) -> None:
         """Abort every connection, and end the thread."""
+        self._check_thread("abort")
         self._ending = self.aborted = True
         _native.pylib.pyuring_worker_drain(self._handle, 0)
         _native.pylib.pyuring_worker_abort_all(self._handle)
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """Forget the native worker: its pages and its thread are the parent's (F20)."""
         self._lock = threading.RLock()
         self._alive = False
@@ -356,9 +362,6 @@ class Worker:
 
     def _drain_native(self, quiet: float) -> None:
         _native.pylib.pyuring_worker_drain(self._handle, round(quiet * 1e9))
-
-    def _connect_failed(self, error: OSError) -> None:
-        self.exception(error, "connect")
 
     def _read_metrics(self) -> dict[str, Any]:
         counters = _native.WorkerMetrics()
