@@ -10,15 +10,37 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyuring._ring_types import Buffer
 
-__all__ = ["Message", "pack_address", "unpack_address"]
+__all__ = ["Message", "pack_address", "pack_numbers", "unpack_address"]
 
 _NATIVE = "="
 _HEADER = 56  # struct msghdr: name, namelen, iov, iovlen, control, controllen, flags
+
+
+def pack_numbers(layout: str, *values: Any) -> bytes:
+    """Return struct.pack's bytes; a number that does not fit is a ValueError, no number TypeError.
+
+    struct.error is neither, and says less (F53).
+    """
+    try:
+        return struct.pack(layout, *values)
+    except struct.error as error:
+        wrong = [value for value in values if not hasattr(value, "__index__")]
+        if any(not isinstance(value, bytes) for value in wrong):
+            raise TypeError(f"must be a whole number, not {wrong[0]!r}") from None
+        raise ValueError(f"a number does not fit its field: {error}") from None
+
+
+def _unpacked(layout: str, data: Buffer, offset: int = 0) -> tuple[Any, ...]:
+    """Return struct.unpack_from's fields; memory that is too short is a ValueError."""
+    try:
+        return struct.unpack_from(layout, data, offset)
+    except struct.error:
+        raise ValueError(f"{layout!r} at {offset} lies behind the end of the memory") from None
 
 
 def pack_address(address: tuple[object, ...] | str | bytes | os.PathLike[str]) -> bytes:
@@ -44,8 +66,8 @@ def _pack_internet(host: object, port: object, flow: object = 0, scope: object =
         family, packed = socket.AF_INET, socket.inet_pton(socket.AF_INET, host or "0.0.0.0")
         return struct.pack(f"{_NATIVE}H", family) + struct.pack("!H4s8x", port, packed)
     packed = socket.inet_pton(socket.AF_INET6, host)
-    head = struct.pack(f"{_NATIVE}H", socket.AF_INET6) + struct.pack("!HI16s", port, flow, packed)
-    return head + struct.pack(f"{_NATIVE}I", scope)
+    head = struct.pack(f"{_NATIVE}H", socket.AF_INET6) + pack_numbers("!HI16s", port, flow, packed)
+    return head + pack_numbers(f"{_NATIVE}I", scope)
 
 
 def unpack_address(data: Buffer) -> tuple[str, int] | tuple[str, int, int, int] | bytes:
@@ -54,13 +76,13 @@ def unpack_address(data: Buffer) -> tuple[str, int] | tuple[str, int, int, int] 
     A Unix socket's name comes as bytes, up to its first zero byte (abstract: after the first).
     """
     raw = bytes(data)
-    (family,) = struct.unpack_from(f"{_NATIVE}H", raw)
+    (family,) = _unpacked(f"{_NATIVE}H", raw)
     if family == socket.AF_INET:
-        port, packed = struct.unpack_from("!H4s", raw, 2)
+        port, packed = _unpacked("!H4s", raw, 2)
         return socket.inet_ntop(socket.AF_INET, packed), port
     if family == socket.AF_INET6:
-        port, flow, packed = struct.unpack_from("!HI16s", raw, 2)
-        (scope,) = struct.unpack_from(f"{_NATIVE}I", raw, 24)
+        port, flow, packed = _unpacked("!HI16s", raw, 2)
+        (scope,) = _unpacked(f"{_NATIVE}I", raw, 24)
         return socket.inet_ntop(socket.AF_INET6, packed), port, flow, scope
     if family == socket.AF_UNIX:
         name = raw[2:]
@@ -93,14 +115,14 @@ class Message:
     @property
     def address_length(self) -> int:
         """Bytes of the address that the kernel wrote."""
-        return int(struct.unpack_from(f"{_NATIVE}I", self.header, 8)[0])
+        return int(_unpacked(f"{_NATIVE}I", self.header, 8)[0])
 
     @property
     def control_length(self) -> int:
         """Bytes of ancillary data that the kernel wrote."""
-        return int(struct.unpack_from(f"{_NATIVE}Q", self.header, 40)[0])
+        return int(_unpacked(f"{_NATIVE}Q", self.header, 40)[0])
 
     @property
     def flags(self) -> int:
         """MSG_TRUNC, MSG_CTRUNC and others, as the kernel left them."""
-        return int(struct.unpack_from(f"{_NATIVE}I", self.header, 48)[0])
+        return int(_unpacked(f"{_NATIVE}I", self.header, 48)[0])

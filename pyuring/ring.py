@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyuring import errors
 from pyuring.constants import Features, Op, RegisterOp, SetupFlags
-from pyuring.messages import Message, pack_address, unpack_address
+from pyuring.messages import Message, pack_address, pack_numbers, unpack_address
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -126,17 +126,17 @@ class Ring(RingCore):
     def register_files(self, files: Sequence[int] | int) -> None:
         """Register descriptors as fixed files, -1 for an empty slot; an int makes empty slots."""
         if isinstance(files, int):
-            argument = struct.pack("<IIQQQ", files, 1, 0, 0, 0)
+            argument = pack_numbers("<IIQQQ", files, 1, 0, 0, 0)
             result = self._register(RegisterOp.REGISTER_FILES2, argument, len(argument))
         else:
-            argument = struct.pack(f"<{len(files)}i", *files)
+            argument = pack_numbers(f"<{len(files)}i", *files)
             result = self._register(RegisterOp.REGISTER_FILES, argument, len(files))
         self._check(result, "registering files")
 
     def update_files(self, offset: int, files: Sequence[int]) -> int:
         """Put descriptors into slots from `offset` on; -1 empties a slot, -2 leaves it alone."""
-        with _Held(struct.pack(f"<{len(files)}i", *files)) as fds:
-            argument = struct.pack("<IIQ", offset, 0, fds.address)
+        with _Held(pack_numbers(f"<{len(files)}i", *files)) as fds:
+            argument = pack_numbers("<IIQ", offset, 0, fds.address)
             result = self._register(RegisterOp.REGISTER_FILES_UPDATE, argument, len(files))
         return self._check(result, "updating files")
 
@@ -146,7 +146,7 @@ class Ring(RingCore):
 
     def register_file_alloc_range(self, offset: int, length: int) -> None:
         """Limit the slots that FILE_INDEX_ALLOC picks from (6.0)."""
-        argument = struct.pack("<IIQ", offset, length, 0)
+        argument = pack_numbers("<IIQ", offset, length, 0)
         result = self._register(RegisterOp.REGISTER_FILE_ALLOC_RANGE, argument, 0)
         self._check(result, "registering a range of slots")
 
@@ -156,7 +156,7 @@ class Ring(RingCore):
         The buffers cannot be resized until they are unregistered or the ring is closed.
         """
         if isinstance(buffers, int):
-            argument = struct.pack("<IIQQQ", buffers, 1, 0, 0, 0)
+            argument = pack_numbers("<IIQQQ", buffers, 1, 0, 0, 0)
             result = self._register(RegisterOp.REGISTER_BUFFERS2, argument, len(argument))
             self._check(result, "registering buffers")
             self._registered = [None] * buffers
@@ -172,7 +172,7 @@ class Ring(RingCore):
         if offset < 0 or offset + len(pins) > len(self._registered):
             raise ValueError(f"there are {len(self._registered)} slots")
         with _Held(_iovecs(pins)) as vectors:
-            argument = struct.pack("<IIQQII", offset, 0, vectors.address, 0, len(pins), 0)
+            argument = pack_numbers("<IIQQII", offset, 0, vectors.address, 0, len(pins), 0)
             result = self._register(RegisterOp.REGISTER_BUFFERS_UPDATE, argument, len(argument))
         self._check(result, "updating buffers")
         self._registered[offset : offset + len(pins)] = pins
@@ -185,7 +185,7 @@ class Ring(RingCore):
     def register_eventfd(self, fd: int, *, only_async: bool = False) -> None:
         """Have the kernel write to an eventfd(2) at each completion."""
         op = RegisterOp.REGISTER_EVENTFD_ASYNC if only_async else RegisterOp.REGISTER_EVENTFD
-        self._check(self._register(op, struct.pack("<i", fd), 1), "registering an eventfd")
+        self._check(self._register(op, pack_numbers("<i", fd), 1), "registering an eventfd")
 
     def unregister_eventfd(self) -> None:
         """Undo register_eventfd()."""
@@ -204,7 +204,7 @@ class Ring(RingCore):
 
     def limit_workers(self, bounded: int = 0, unbounded: int = 0) -> tuple[int, int]:
         """Limit the kernel's worker threads (0: leave); return the limits before (5.15)."""
-        argument = bytearray(struct.pack("<II", bounded, unbounded))
+        argument = bytearray(pack_numbers("<II", bounded, unbounded))
         result = self._register(RegisterOp.REGISTER_IOWQ_MAX_WORKERS, argument, 2)
         self._check(result, "limiting the kernel's workers")
         before: tuple[int, int] = struct.unpack("<II", argument)
@@ -269,7 +269,7 @@ class _Held:
 
 
 def _iovecs(pins: Sequence[Pin]) -> bytes:
-    return b"".join(struct.pack("<QQ", pin.address, pin.length) for pin in pins)
+    return b"".join(pack_numbers("<QQ", pin.address, pin.length) for pin in pins)
 
 
 def _check_setup(flags: SetupFlags, entries: int, cq_entries: int, attach: object) -> None:
