@@ -178,10 +178,30 @@ def _examine(path: str) -> None:
         raise _refuse(f"{path} is for {machine}, this machine is {platform.machine()}")
 
 
+def _refuse_subinterpreters() -> None:
+    """Raise unless this is the main interpreter: native types belong to one, and so do threads.
+
+    Both functions are of the stable ABI (3.9); the main interpreter's number is 0.
+    """
+    own = ctypes.PyDLL(None)  # nobody else has set the types of its functions
+    try:
+        current, number = own.PyInterpreterState_Get, own.PyInterpreterState_GetID
+    except AttributeError:
+        return  # no CPython: _make_types says so
+    current.restype, current.argtypes = ctypes.c_void_p, ()
+    number.restype, number.argtypes = ctypes.c_int64, (ctypes.c_void_p,)
+    if number(current()) != 0:
+        raise _refuse(
+            "pyuring does not run in a subinterpreter",
+            "import it in the main interpreter (mod_wsgi: WSGIApplicationGroup %{GLOBAL})",
+        )
+
+
 def _load() -> tuple[ctypes.CDLL, ctypes.PyDLL]:
     """Load the library in both manners and compare its version and layouts with ours."""
     if not sys.platform.startswith("linux"):
         raise _refuse("pyuring runs on Linux only", "use it on Linux 5.10 or newer")
+    _refuse_subinterpreters()
     _examine(LIBRARY_PATH)
     try:
         dropping, keeping = ctypes.CDLL(LIBRARY_PATH), ctypes.PyDLL(LIBRARY_PATH)
