@@ -1,6 +1,7 @@
 //! Builds the shared library `libpyuring.so` and runs its tests.
 //!
 //!   zig build                 the library, into zig-out/lib
+//!   zig build -Dpoison=true   the library whose freed memory nobody may touch, for tests
 //!   zig build test            every Zig test, the simulator's smoke seeds included
 //!   zig build simulate -- SEED COUNT    that many runs of the simulator
 //!   zig build fuzz-http1 -- SECONDS SEED    the HTTP parser on generated requests
@@ -16,12 +17,13 @@ const std = @import("std");
 pub fn build(b: *std.Build) void {
     const target = b.standardTargetOptions(.{});
     const optimize = b.standardOptimizeOption(.{});
+    const poison = b.option(bool, "poison", "Forbid memory once it is freed (tests)") orelse false;
 
     const library = b.addLibrary(.{
         .name = "pyuring",
         .linkage = .dynamic,
         .root_module = b.createModule(.{
-            .root_source_file = b.path("zig/root.zig"),
+            .root_source_file = b.path(if (poison) "zig/root_poison.zig" else "zig/root.zig"),
             .target = target,
             .optimize = optimize,
             .strip = optimize != .Debug,

@@ -7,6 +7,7 @@
 
 const std = @import("std");
 const kernel = @import("kernel.zig");
+const poison = @import("poison.zig");
 const linux = kernel.linux;
 const Entry = kernel.BufferEntry;
 const Registration = kernel.BufferRegistration;
@@ -119,6 +120,7 @@ pub const BufferGroup = struct {
 
     /// Puts a whole buffer back into the ring. The kernel sees it at the next `publish`.
     pub fn recycle(self: *BufferGroup, bid: u16) void {
+        if (poison.enabled) @memset(self.slice(bid), poison.filler);
         const entry = self.entry_at(self.local_tail);
         // Field by field: entry 0's last field is the tail that the kernel reads (F28).
         entry.addr = @intFromPtr(self.memory(bid));

@@ -126,6 +126,7 @@ pub fn close_completed(worker: anytype, connection: *Connection, cqe: *const lin
     worker.deadlines.clear(connection.slot);
     // A late mark of the same turn: take it back, the slot is about to be free.
     if (connection.flags.dirty) unmark(worker, connection);
+    receive.forbid_own_buffer(worker, connection);
     worker.slab.give(connection);
     accept.descriptor_freed(worker);
 }

@@ -94,7 +94,7 @@ pub const Connection = struct {
     held_last: ?*Piece,
     held_bytes: usize,
 
-    /// The receive buffer of a connection in a tier without provided buffers.
+    /// The receive buffer of a connection in a tier without provided buffers, in a poison build.
     own_buffer: ?[*]u8,
     address: ?*Address,
     target: ?Target,

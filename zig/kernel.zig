@@ -6,6 +6,7 @@
 
 const std = @import("std");
 const builtin = @import("builtin");
+const poison = @import("poison.zig");
 pub const linux = std.os.linux;
 
 pub const Cqe = linux.io_uring_cqe;
@@ -132,6 +133,7 @@ pub fn map_anonymous(size: usize) ?[]align(std.heap.page_size_min) u8 {
 }
 
 pub fn unmap(memory: []align(std.heap.page_size_min) const u8) void {
+    if (poison.enabled) return poison.give(@constCast(memory.ptr), memory.len);
     _ = linux.munmap(memory.ptr, memory.len);
 }
 

@@ -4,6 +4,7 @@
 
 const std = @import("std");
 const kernel = @import("kernel.zig");
+const poison = @import("poison.zig");
 const assert = std.debug.assert;
 
 pub fn PoolType(comptime T: type) type {
@@ -23,6 +24,11 @@ pub fn PoolType(comptime T: type) type {
 
         /// An item with undefined contents, or null when the process is out of memory.
         pub fn take(self: *Self) ?*T {
+            if (poison.enabled) {
+                const own = poison.take(@sizeOf(Node)) orelse return null;
+                self.taken += 1;
+                return @ptrCast(own);
+            }
             if (self.free == null) self.grow() orelse return null;
             const node = self.free.?;
             self.free = node.next;
@@ -32,6 +38,10 @@ pub fn PoolType(comptime T: type) type {
 
         pub fn give(self: *Self, item: *T) void {
             assert(self.taken > 0);
+            if (poison.enabled) {
+                self.taken -= 1;
+                return poison.give(item, @sizeOf(Node));
+            }
             const node: *Node = @ptrCast(@alignCast(item));
             node.* = .{ .next = self.free };
             self.free = node;

@@ -8,6 +8,7 @@
 
 const std = @import("std");
 const kernel = @import("kernel.zig");
+const poison = @import("poison.zig");
 const linux = kernel.linux;
 const closing = @import("closing.zig");
 const BufferGroup = @import("buffer_group.zig").BufferGroup;
@@ -79,9 +80,20 @@ fn arm(worker: anytype, connection: *Connection) bool {
     return true;
 }
 
-fn own_buffer(worker: anytype, connection: *const Connection) []u8 {
+fn own_buffer(worker: anytype, connection: *Connection) []u8 {
     const size = worker.config.buffer_size;
+    if (poison.enabled) {
+        if (connection.own_buffer == null) connection.own_buffer = poison.take(size).?;
+        return connection.own_buffer.?[0..size];
+    }
     return worker.own_buffers.?[@as(usize, connection.slot) * size ..][0..size];
+}
+
+/// The slot is about to be free, so nothing may come any more.
+pub fn forbid_own_buffer(worker: anytype, connection: *Connection) void {
+    if (!poison.enabled) return;
+    if (connection.own_buffer) |own| poison.give(own, worker.config.buffer_size);
+    connection.own_buffer = null;
 }
 
 /// Gives back the buffer of a completion that has no connection any more (F27).

@@ -29,6 +29,7 @@ const Deadlines = @import("deadlines.zig").Deadlines;
 const Mailbox = @import("mailbox.zig").Mailbox;
 const Metrics = @import("metrics.zig").Metrics;
 const PoolType = @import("pool.zig").PoolType;
+const poison = @import("poison.zig");
 const token_module = @import("token.zig");
 const Token = token_module.Token;
 const Operation = token_module.Operation;
@@ -218,6 +219,7 @@ pub fn WorkerType(comptime RingT: type, comptime HandlerT: type) type {
 
         fn dispatch(self: *Worker, cqe: *const linux.io_uring_cqe) void {
             if (cqe.user_data == timeout_user_data) return;
+            if (poison.enabled) poison.check(cqe.res);
             const token = Token.from_user_data(cqe.user_data);
             const last = cqe.flags & linux.IORING_CQE_F_MORE == 0;
             switch (token.operation) {

@@ -63,6 +63,7 @@ FAKES = [
 ]  # fmt: skip
 
 ZIG_LAYERS: Layers = (
+    ("root_poison",),
     ("root", "panic", "simulate", "testing/*"),
     ("abi",),
     ("python_worker",),
@@ -87,6 +88,7 @@ ZIG_LAYERS: Layers = (
     ("epoll_interest",),
     ("sqe", "sqe_*", "token"),
     ("kernel",),
+    ("poison",),
 )
 
 # Units: one thing cut into files by subject, which may call each other both ways. The worker's
