@@ -1,0 +1,146 @@
+"""Clients of churn_server.py: they come, are answered, and send more after their end was said.
+
+It owns its sockets. Whatever the network may do to a client that talks into a closed connection
+is expected; a wrong byte, or a reply cut off where it must be whole, is a problem.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from faults.churn_server import FRAME, reply_to
+
+DELAYS = (0.0, 0.05, 0.12, 0.25)  # F38
+# close, abort, pause and abort; kept open for the client to end by a FIN or by a reset
+ENDS = (b"c", b"a", b"p", b"f", b"r")
+WHOLE = (b"c", b"f", b"r")
+PATIENCE = 20.0
+
+
+class Server:
+    """churn_server.py as a process, with what its counters were at its end."""
+
+    def __init__(self, package: str | None = None, **config: Any) -> None:
+        here = Path(__file__).resolve().parent
+        environment = os.environ | {
+            # Objects of a page or more on pages of their own, which go away with them; what is
+            # smaller is filled when it is freed. So bytes sent too late are wrong or no bytes.
+            "PYTHONMALLOC": "malloc",
+            "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=4096:glibc.malloc.perturb=221",
+        }
+        if package is not None:
+            environment["PYTHONPATH"] = package
+        command = [sys.executable, "-X", "faulthandler", str(here / "churn_server.py")]
+        self.process = subprocess.Popen(
+            [*command, json.dumps(config)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.process.communicate()[1]
+        self.address, self.tier = line.split()
+        self.counts: dict[str, int] = {}
+        self.metrics: dict[str, Any] = {}
+
+    def end(self) -> str:
+        """Shut it down and return what it wrote to stderr; its counters are known then."""
+        out, err = self.process.communicate(timeout=60)
+        if self.process.returncode == 0:
+            found = json.loads(out)
+            self.counts, self.metrics = found["counts"], found["metrics"]
+        return err
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+class Churn:
+    """So many clients at a time for so long; `counts` and `problems` tell what became of them."""
+
+    def __init__(self, address: str, rng: random.Random) -> None:
+        host, _, port = address.rpartition(":")
+        self.place = (host, int(port))
+        self.rng = rng
+        self.counts: Counter[str] = Counter()
+        self.problems: list[str] = []
+        self.slowest = 0.0  # seconds of one connection, without the client's own delay
+
+    def run(self, seconds: float, width: int = 256) -> None:
+        asyncio.run(self._run(time.monotonic() + seconds, width))
+
+    async def _run(self, until: float, width: int) -> None:
+        await asyncio.gather(*(self._again(until) for _ in range(width)))
+
+    async def _again(self, until: float) -> None:
+        while time.monotonic() < until and len(self.problems) < 10:
+            tag, how, delay = self.rng.randbytes(16), self.rng.choice(ENDS), self.rng.choice(DELAYS)
+            self.counts["connections"] += 1
+            began = time.monotonic()
+            try:
+                await asyncio.wait_for(self._one(tag, how, delay), PATIENCE)
+            except asyncio.TimeoutError:
+                self.problems.append(f"{how!r} {delay}: no end within {PATIENCE} s")
+            except ConnectionError as error:
+                self.problems.append(f"{how!r} {delay}: {error!r}")
+            self.slowest = max(self.slowest, time.monotonic() - began - delay)
+
+    async def _one(self, tag: bytes, how: bytes, delay: float) -> None:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as sock:
+            sock.setblocking(False)
+            await loop.sock_connect(sock, self.place)
+            late = (how + tag) * self.rng.choice((1, 3, 200))
+            with contextlib.suppress(ConnectionError):
+                await loop.sock_sendall(sock, how + tag + (late if delay == 0 else b""))
+            self._compare(await self._read(sock, tag, how), tag, how, delay)
+            await asyncio.sleep(delay)
+            with contextlib.suppress(ConnectionError):
+                await loop.sock_sendall(sock, late)
+                self.counts["late"] += 1
+            if how == b"r":
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    async def _read(self, sock: socket.socket, tag: bytes, how: bytes) -> bytes:
+        """Return what comes: to the reply's end where it is kept open, to the stream's elsewhere."""
+        loop = asyncio.get_running_loop()
+        wanted = len(reply_to(tag)) if how in (b"f", b"r") else 1 << 30
+        found = b""
+        with contextlib.suppress(ConnectionError):
+            while len(found) < wanted:
+                piece = await loop.sock_recv(sock, 65536)
+                if not piece:
+                    break
+                found += piece
+        return found
+
+    def _compare(self, found: bytes, tag: bytes, how: bytes, delay: float) -> None:
+        whole = reply_to(tag)
+        if how in WHOLE and found != whole:
+            self.problems.append(
+                f"{how!r} {delay}: {len(found)} of {len(whole)} bytes of the reply"
+            )
+        elif not whole.startswith(found):
+            self.problems.append(f"{how!r} {delay}: {len(found)} bytes, and not the reply's")
+
+
+assert len(b"c" + bytes(16)) == FRAME

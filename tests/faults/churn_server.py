@@ -1,0 +1,100 @@
+"""The server of the churn tests: each connection says how it wants to be ended, and goes on sending.
+
+Run as `python churn_server.py CONFIG`, a JSON object of EngineConfig's fields. Says where it
+listens, and at the end of standard input its counters as JSON. Every frame of a connection ends
+with the tag that its first one had: another's bytes are noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections import Counter
+from typing import Any
+
+from pyuring import BufferedProtocol, Engine, Protocol, Transport
+
+FRAME = 17  # how to end, and the tag
+counts: Counter[str] = Counter()
+
+
+def reply_to(tag: bytes) -> bytes:
+    """Return what the owner of this tag is sent: from 32 bytes to some 16 KiB."""
+    return hashlib.sha256(tag).digest() * (1 + tag[0] * 2)
+
+
+class Conversation:
+    """What both kinds of protocol do with the bytes."""
+
+    transport: Transport
+
+    def __init__(self) -> None:
+        self.input = b""
+        self.tag = b""
+
+    def connection_made(self, transport: Transport) -> None:
+        self.transport = transport
+
+    def took(self, data: bytes) -> None:
+        self.input += data
+        while len(self.input) >= FRAME:
+            frame, self.input = self.input[:FRAME], self.input[FRAME:]
+            if not self.tag:
+                self.tag = frame[1:]
+                counts["requests"] += 1
+                self.answer(frame[:1])
+            elif frame[1:] == self.tag:
+                counts["late"] += 1
+            else:
+                counts["foreign"] += 1
+
+    def answer(self, how: bytes) -> None:
+        self.transport.write(reply_to(self.tag))
+        if how == b"c":
+            self.transport.close()
+        elif how == b"a":
+            self.transport.abort()
+        elif how == b"p":
+            self.transport.pause_reading()
+            self.transport.worker.call_later(0.02, self.transport.abort)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        counts[type(exc).__name__ if exc else "orderly"] += 1
+
+
+class Plain(Conversation, Protocol):
+    """Reads into the worker's buffers."""
+
+    def data_received(self, data: bytes) -> None:
+        self.took(data)
+
+
+class Buffered(Conversation, BufferedProtocol):
+    """Reads into memory of its own, which goes away with the connection."""
+
+    def get_buffer(self, size_hint: int) -> bytearray:
+        self.memory = bytearray(16384)
+        return self.memory
+
+    def buffer_updated(self, count: int) -> None:
+        self.took(bytes(self.memory[:count]))
+
+
+def make() -> Conversation:
+    counts["made"] += 1
+    return Buffered() if counts["made"] % 2 else Plain()
+
+
+def main(config: dict[str, Any]) -> None:
+    with Engine(make, "127.0.0.1:0", linger_timeout=0.1, **config) as engine:
+        print(engine.address, engine.tier.name, flush=True)
+        sys.stdin.read()
+        engine.shutdown(10)
+        metrics = engine.metrics()
+    found = {name: getattr(metrics, name) for name in metrics.__slots__}
+    print(json.dumps({"counts": counts, "metrics": found}))
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
