@@ -1,4 +1,4 @@
-"""The server of the churn tests: each connection says how it wants to be ended, and goes on sending.
+"""The server of the churn tests: each connection says how it is to be ended, and goes on sending.
 
 Run as `python churn_server.py CONFIG`, a JSON object of EngineConfig's fields. Says where it
 listens, and at the end of standard input its counters as JSON. Every frame of a connection ends
@@ -7,16 +7,20 @@ with the tag that its first one had: another's bytes are noticed.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import sys
+import threading
 from collections import Counter
+from queue import SimpleQueue
 from typing import Any
 
 from pyuring import BufferedProtocol, Engine, Protocol, Transport
 
 FRAME = 17  # how to end, and the tag
 counts: Counter[str] = Counter()
+others: SimpleQueue[Conversation] = SimpleQueue()
 
 
 def reply_to(tag: bytes) -> bytes:
@@ -50,7 +54,10 @@ class Conversation:
                 counts["foreign"] += 1
 
     def answer(self, how: bytes) -> None:
-        self.transport.write(reply_to(self.tag))
+        if how == b"t":  # asked of another thread, whose call wakes the worker
+            others.put(self)
+            return
+        self.write()
         if how == b"c":
             self.transport.close()
         elif how == b"a":
@@ -59,8 +66,14 @@ class Conversation:
             self.transport.pause_reading()
             self.transport.worker.call_later(0.02, self.transport.abort)
 
+    def write(self) -> None:
+        reply = memoryview(reply_to(self.tag))
+        for start in range(0, len(reply), 5000):
+            self.transport.write(reply[start : start + 5000])
+
     def connection_lost(self, exc: BaseException | None) -> None:
-        counts[type(exc).__name__ if exc else "orderly"] += 1
+        number = getattr(exc, "errno", None)
+        counts[errno.errorcode.get(number, repr(exc)) if exc else "orderly"] += 1
 
 
 class Plain(Conversation, Protocol):
@@ -86,7 +99,15 @@ def make() -> Conversation:
     return Buffered() if counts["made"] % 2 else Plain()
 
 
+def wake_up() -> None:
+    """Call back from a thread that is not the worker's."""
+    while True:
+        one = others.get()
+        one.transport.worker.call_soon_threadsafe(one.write)
+
+
 def main(config: dict[str, Any]) -> None:
+    threading.Thread(target=wake_up, daemon=True).start()
     with Engine(make, "127.0.0.1:0", linger_timeout=0.1, **config) as engine:
         print(engine.address, engine.tier.name, flush=True)
         sys.stdin.read()

@@ -1,8 +1,9 @@
 """Alters another process's system calls on their way into the kernel and out of it, by ptrace.
 
 Run as `python tracer.py PID NAME CHANCE SEED`: attaches to every thread of PID, says `attached`,
-and prints what it did as JSON once PID has ended or standard input has, whichever is first. It
-owns no process, and changes no file: what is altered is the process's own memory.
+and prints what it did as JSON once PID has ended or SIGTERM has come. It owns no process, and
+changes no file: what is altered is the process's own memory. One ring a process, please: it
+cannot tell which of several an io_uring_enter is for.
 
 How SQEs are altered. At the entry of io_uring_enter the entries from the queue's head on, as many
 as the call submits, lie in a mapping of the ring's that /proc/PID/mem writes to; the kernel reads
@@ -18,7 +19,6 @@ import errno
 import json
 import os
 import random
-import select
 import signal
 import struct
 import sys
@@ -33,7 +33,6 @@ _EVENT_EXEC, _EVENT_STOP = 4, 128
 
 SETUP, ENTER = 425, 426
 SQES_OFFSET = 0x10000000  # IORING_OFF_SQES
-REGISTERED_RING = 1 << 4  # IORING_ENTER_REGISTERED_RING
 REFUSED = 200  # an opcode that no kernel has: -EINVAL in its completion
 
 # IORING_OP_*
@@ -150,6 +149,9 @@ class Memory:
     def put_word(self, address: int, value: int) -> None:
         self.write(address, value.to_bytes(8, sys.byteorder))
 
+    def number(self, address: int) -> int:
+        return int.from_bytes(self.read(address, 4), sys.byteorder)
+
     def rings(self) -> list[tuple[int, int]]:
         """Return the addresses of each ring's queues and of its SQEs, in the order of mapping."""
         queues, entries = [], []
@@ -173,14 +175,22 @@ class Params(ctypes.Structure):
     )
 
 
-def queue_offsets() -> tuple[int, int]:
-    """Return where this kernel keeps a submission queue's head and its mask."""
+def queue_offsets() -> tuple[int, int, int]:
+    """Return where this kernel keeps a submission queue's head, tail and mask."""
     params = Params()
     fd = libc.syscall(SETUP, 1, ctypes.byref(params))
     if fd < 0:
         raise OSError(ctypes.get_errno(), "io_uring_setup")
     os.close(fd)
-    return params.sq_off[0], params.sq_off[2]
+    return params.sq_off[0], params.sq_off[1], params.sq_off[2]
+
+
+class Enough(Exception):
+    """The tracer is to end, and what it traces to go on."""
+
+
+def _enough(*_: object) -> None:
+    raise Enough
 
 
 class Tracer:
@@ -199,9 +209,14 @@ class Tracer:
                 ptrace(_INTERRUPT, int(name))
 
     def run(self) -> None:
-        """Let it go on until it ends, or nobody wants to know any more."""
-        while self.threads:
-            self.stopped(*os.waitpid(-1, _WALL))
+        """Let it go on until it ends, or SIGTERM says that it is enough."""
+        signal.signal(signal.SIGTERM, _enough)
+        try:
+            while self.threads:
+                self.stopped(*os.waitpid(-1, _WALL))
+        except Enough:
+            for tid in self.threads:
+                self.let_go(tid)
 
     def stopped(self, tid: int, status: int) -> None:
         if not os.WIFSTOPPED(status):
@@ -209,9 +224,7 @@ class Tracer:
             return
         self.threads.add(tid)
         number, event = os.WSTOPSIG(status), status >> 16
-        if select.select([0], [], [], 0)[0]:
-            self.let_go(tid, number if number < 64 and not event else 0)
-        elif number == signal.SIGTRAP | 0x80:
+        if number == signal.SIGTRAP | 0x80:
             self.call(tid)
             ptrace(_SYSCALL, tid)
         elif event == _EVENT_STOP and number != signal.SIGTRAP:
@@ -221,12 +234,12 @@ class Tracer:
                 self.executed(tid)
             ptrace(_SYSCALL, tid, 0, 0 if event else number)
 
-    def let_go(self, tid: int, number: int) -> None:
-        """Leave this thread alone, and have the others stop for the same."""
-        ptrace(_DETACH, tid, 0, number)
-        self.threads.discard(tid)
-        for other in self.threads:
-            ptrace(_INTERRUPT, other)
+    def let_go(self, tid: int) -> None:
+        """Detach from a thread, which must stand still for that."""
+        while ptrace(_DETACH, tid) != 0 and ptrace(_INTERRUPT, tid) == 0:
+            _, status = os.waitpid(tid, _WALL)
+            if not os.WIFSTOPPED(status):
+                return
 
     def call(self, tid: int) -> None:
         info = (ctypes.c_uint64 * 11)()
@@ -253,19 +266,19 @@ class SubmissionTracer(Tracer):
     def __init__(self, pid: int, name: str, chance: float, seed: int) -> None:
         super().__init__(pid)
         self.alteration = Alteration(name, chance, seed, self.memory)
-        self.head, self.mask = queue_offsets()
-        self.known: list[tuple[int, int]] = []
+        self.offsets = queue_offsets()
+        self.ring: tuple[int, int] | None = None
 
     def entered(self, tid: int, number: int, arguments: list[int]) -> None:
         if number != ENTER or not arguments[1]:
             return
-        self.known = self.known or self.memory.rings()
+        if self.ring is None:
+            (self.ring,) = self.memory.rings()
         self.counts["enters"] += 1
-        for queue, entries in self.known:
-            head, tail = struct.unpack("=II", self.memory.read(queue + self.head, 8))
-            (mask,) = struct.unpack("=I", self.memory.read(queue + self.mask, 4))
-            for position in range(head, head + min(arguments[1], (tail - head) & 0xFFFFFFFF)):
-                self.submitted(entries + (position & mask) * 64)
+        queue, entries = self.ring
+        head, tail, mask = (self.memory.number(queue + offset) for offset in self.offsets)
+        for position in range(head, head + min(arguments[1], (tail - head) & 0xFFFFFFFF)):
+            self.submitted(entries + (position & mask) * 64)
 
     def submitted(self, address: int) -> None:
         entry = Entry(self.memory.read(address, SQE.size))
