@@ -147,6 +147,12 @@ def unavailable(number: int) -> RingUnavailableError:
             f"no memory for the ring (RLIMIT_MEMLOCK is {_memlock()})",
             "use fewer or smaller rings, or raise the limit (ulimit -l, LimitMEMLOCK= in systemd)",
         )
+    if number in (errno.EMFILE, errno.ENFILE):
+        return RingUnavailableError(
+            number,
+            f"no descriptor is left for the ring: {os.strerror(number)}",
+            "raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE= in systemd)",
+        )
     return RingUnavailableError(number)
 
 
