@@ -8,17 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
 import random
 import socket
 import struct
-import subprocess
-import sys
 import time
 from collections import Counter
-from pathlib import Path
-from typing import Any
 
 from faults.churn_server import FRAME, reply_to
 
@@ -29,51 +23,6 @@ ENDS = (b"c", b"a", b"p", b"f", b"r", b"t")
 OPEN = (b"f", b"r", b"t")
 WHOLE = (b"c", *OPEN)
 PATIENCE = 20.0
-
-
-class Server:
-    """churn_server.py as a process, with what its counters were at its end."""
-
-    def __init__(self, package: str | None = None, **config: Any) -> None:
-        here = Path(__file__).resolve().parent
-        environment = os.environ | {
-            # Objects of a page or more on pages of their own, which go away with them; what is
-            # smaller is filled when it is freed. So bytes sent too late are wrong or no bytes.
-            "PYTHONMALLOC": "malloc",
-            "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=4096:glibc.malloc.perturb=221",
-        }
-        if package is not None:
-            environment["PYTHONPATH"] = package
-        command = [sys.executable, "-X", "faulthandler", str(here / "churn_server.py")]
-        self.process = subprocess.Popen(
-            [*command, json.dumps(config)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, self.process.communicate()[1]
-        self.address, self.tier = line.split()
-        self.counts: dict[str, int] = {}
-        self.metrics: dict[str, Any] = {}
-
-    def end(self) -> str:
-        """Shut it down and return what it wrote to stderr; its counters are known then."""
-        out, err = self.process.communicate(timeout=60)
-        if self.process.returncode == 0:
-            found = json.loads(out)
-            self.counts, self.metrics = found["counts"], found["metrics"]
-        return err
-
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.communicate()
 
 
 class Churn:

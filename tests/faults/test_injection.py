@@ -16,8 +16,9 @@ import pytest
 from command import COMMAND, READY, ROOT, Served
 from peers import connect, echoes, read_to_end, refused
 
-from faults.churn import Churn, Server
+from faults.churn import Churn
 from faults.injection import count, injected, strace
+from faults.subject import Server, terminate_traced
 
 FULL = os.environ.get("PYURING_FAULTS") == "1"
 
@@ -30,17 +31,15 @@ TIERS = ["base", "high"] if FULL else ["high"]
 def test_f8_an_enter_that_fails_now_and_then_costs_nobody_a_byte(
     error: str, tier: str, rng: random.Random, tmp_path: Path
 ) -> None:
-    with Server(tier=tier) as server:
+    with Server("churn_server.py", tier=tier) as server:
         clients = Churn(server.address, rng)
-        with injected(
-            server.process.pid, tmp_path / "log", f"io_uring_enter:error={error}:when=2+3"
-        ):
+        with injected(server.pid, tmp_path / "log", f"io_uring_enter:error={error}:when=2+3"):
             clients.run(10 if FULL else 0.1, width=32)
         assert clients.problems == []
         assert server.end() == ""
     print(f"{tier} {error}: {count(tmp_path / 'log')} of {server.metrics['turns']} turns")
-    assert server.metrics["accepted"] == server.metrics["closed"] == clients.counts["connections"]
-    assert server.metrics["ops_in_flight"] <= 1
+    assert server.left_over() == []
+    assert server.metrics["accepted"] == clients.counts["connections"]
 
 
 @pytest.mark.parametrize("error", ["ENOMEM", "EBADR", "EFAULT", "ENXIO"] if FULL else ["ENOMEM"])
@@ -72,7 +71,7 @@ def start(fault: str, log: Path) -> str:
         found = READY.fullmatch(line)
         if found is not None:
             assert echoes(found[1]), fault
-            subprocess.run(["pkill", "-TERM", "-P", str(server.pid)], check=True)
+            terminate_traced(server)
         said = line + server.communicate(timeout=30)[1]
         if found is not None:
             assert (server.returncode, said) == (0, line), fault

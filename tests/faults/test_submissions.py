@@ -20,7 +20,8 @@ from pathlib import Path
 import pytest
 from peers import until
 
-from faults.churn import Churn, Server
+from faults.churn import Churn
+from faults.subject import Server
 
 FULL = os.environ.get("PYURING_FAULTS") == "1"
 TRACER = Path(__file__).with_name("tracer.py")
@@ -80,12 +81,11 @@ def altered(pid: int, name: str, chance: float, seed: int) -> Iterator[dict[str,
 def test_whatever_the_kernel_makes_of_a_submission(
     name: str, chance: float, reason: str, tier: str, seed: int
 ) -> None:
-    with Server(tier=tier) as server:
+    with Server("churn_server.py", tier=tier) as server:
         assert server.tier == tier.upper()
-        pid = server.process.pid
-        before = len(os.listdir(f"/proc/{pid}/fd"))
+        before = server.descriptors()
         clients = Churn(server.address, random.Random(seed), strict=not reason)
-        with altered(pid, name, chance, seed) as counts:
+        with altered(server.pid, name, chance, seed) as counts:
             clients.run(5 if FULL else 0.1, width=32)
         assert clients.problems == []
         assert counts.get("altered", 0) > 0, counts
@@ -93,13 +93,10 @@ def test_whatever_the_kernel_makes_of_a_submission(
         after.run(0, width=8)
         assert after.counts["connections"] == 8
         assert after.problems == []
-        until(lambda: len(os.listdir(f"/proc/{pid}/fd")) <= before, "every descriptor's end")
+        until(lambda: server.descriptors() <= before, "every descriptor's end")
         assert server.end() == ""
     print(f"{tier} {name}: {counts}, {server.counts}, the slowest took {clients.slowest:.2f} s")
-    found = server.metrics
-    assert found["accepted"] == found["closed"]
-    assert (found["active"], found["buffers_held"], found["stale_completions"]) == (0, 0, 0)
-    assert found["ops_in_flight"] <= 1
+    assert server.left_over() == []
     assert server.counts.get("foreign", 0) == 0
     if reason:
         assert server.counts.get(reason, 0) > 0
@@ -108,8 +105,8 @@ def test_whatever_the_kernel_makes_of_a_submission(
 
 
 def test_f21_a_refused_accept_is_said_aloud_and_the_open_connections_go_on(seed: int) -> None:
-    with Server(tier="base") as server:
-        with altered(server.process.pid, "refuse:ACCEPT", 1.0, seed):
+    with Server("churn_server.py", tier="base") as server:
+        with altered(server.pid, "refuse:ACCEPT", 1.0, seed):
             # The accept in flight takes this client, the next accept is refused.
             Churn(server.address, random.Random(seed)).run(0, width=1)
         said = server.end()

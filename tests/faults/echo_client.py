@@ -1,0 +1,59 @@
+"""A client of an echo server, run in a network namespace: random bytes there and back.
+
+Run as `python echo_client.py HOST PORT CLIENTS BYTES SECONDS SEED`. Prints one line: how many
+clients got back what they sent, how many got a front of it and an error, how many anything else.
+It knows nothing of pyuring.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import sys
+import threading
+from collections import Counter
+
+found: Counter[str] = Counter()
+
+
+def talk(place: tuple[str, int], data: bytes, seconds: float) -> None:
+    received = bytearray()
+    try:
+        with socket.create_connection(place, timeout=seconds) as sock:
+            sender = threading.Thread(target=send, args=(sock, data))
+            sender.start()
+            try:
+                while piece := sock.recv(1 << 16):
+                    received += piece
+            finally:
+                sender.join()
+    except OSError as error:
+        found[f"cut:{type(error).__name__}" if data.startswith(received) else "wrong"] += 1
+        return
+    found["whole" if received == data else "wrong"] += 1
+
+
+def send(sock: socket.socket, data: bytes) -> None:
+    try:
+        sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # the reader tells
+
+
+def main(host: str, port: str, clients: str, size: str, seconds: str, seed: str) -> None:
+    rng = random.Random(int(seed))
+    threads = [
+        threading.Thread(
+            target=talk, args=((host, int(port)), rng.randbytes(int(size)), float(seconds))
+        )
+        for _ in range(int(clients))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(" ".join(f"{name}={count}" for name, count in sorted(found.items())))
+
+
+main(*sys.argv[1:])
