@@ -56,10 +56,23 @@ def serve(options: Options) -> int:
             say(*engine.ladder.missed())
         engine.on_end(lambda: events.put(0))
         stopped_by = events.get()
-        engine.shutdown(options.graceful_timeout)
+        if stopped_by and options.log_level in ("debug", "info"):
+            say(f"stopping within {options.graceful_timeout:g} s; a second signal ends at once")
+        if not engine.shutdown(options.graceful_timeout):
+            abandon(engine)
         if engine.failure is not None and not stopped_by:
             raise engine.failure
     return 0
+
+
+def abandon(engine: Engine) -> None:
+    """Leave workers behind whose handlers do not return: the exit must not wait for them again."""
+    stuck = sum(not worker.join(0) for worker in engine.workers)
+    if stuck:
+        from pyuring import running
+
+        running.discard(engine)
+        say(f"a handler has not returned in time, {stuck} of the workers left behind")
 
 
 def start(engine: Engine) -> None:

@@ -80,7 +80,7 @@ for call in (kernel_filter.SETUP, kernel_filter.ENTER, kernel_filter.REGISTER):
     kernel_filter.refuse(call, getattr(errno, sys.argv[1]))
 from peers import Echo, echoes
 from pyuring import Engine, Ring, RingUnavailableError
-with Engine(Echo, "127.0.0.1:0", workers=2) as engine:
+with Engine(Echo, "127.0.0.1:0", workers=2, tier="high") as engine:
     print(engine.tier.name, engine.type, "served" if echoes(engine.address) else "deaf")
 try:
     Ring(8)
