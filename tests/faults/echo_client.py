@@ -1,7 +1,8 @@
 """A client of an echo server, run in a network namespace: random bytes there and back.
 
-Run as `python echo_client.py HOST PORT CLIENTS BYTES SECONDS SEED`. Prints one line: how many
-clients got back what they sent, how many got a front of it and an error, how many anything else.
+Run as `python echo_client.py HOST PORT CLIENTS BYTES SECONDS SEED [stay]`: `stay` never says its
+own end. Prints one line: how many
+clients got back what they sent, how many a front of it and which end, how many anything else.
 It knows nothing of pyuring.
 """
 
@@ -16,11 +17,11 @@ from collections import Counter
 found: Counter[str] = Counter()
 
 
-def talk(place: tuple[str, int], data: bytes, seconds: float) -> None:
+def talk(place: tuple[str, int], data: bytes, seconds: float, stay: bool) -> None:
     received = bytearray()
     try:
         with socket.create_connection(place, timeout=seconds) as sock:
-            sender = threading.Thread(target=send, args=(sock, data))
+            sender = threading.Thread(target=send, args=(sock, data, stay))
             sender.start()
             try:
                 while piece := sock.recv(1 << 16):
@@ -30,24 +31,30 @@ def talk(place: tuple[str, int], data: bytes, seconds: float) -> None:
     except OSError as error:
         found[f"cut:{type(error).__name__}" if data.startswith(received) else "wrong"] += 1
         return
-    found["whole" if received == data else "wrong"] += 1
+    if received == data and not stay:
+        found["whole"] += 1
+    else:
+        found["cut:end" if data.startswith(received) else "wrong"] += 1
 
 
-def send(sock: socket.socket, data: bytes) -> None:
+def send(sock: socket.socket, data: bytes, stay: bool) -> None:
     try:
         sock.sendall(data)
-        sock.shutdown(socket.SHUT_WR)
+        if not stay:
+            sock.shutdown(socket.SHUT_WR)
     except OSError:
         pass  # the reader tells
 
 
-def main(host: str, port: str, clients: str, size: str, seconds: str, seed: str) -> None:
+def main(
+    host: str, port: str, clients: str, size: str, seconds: str, seed: str, stay: str = ""
+) -> None:
     rng = random.Random(int(seed))
+    place, block = (host, int(port)), min(int(size), 1 << 20)
+    contents = [rng.randbytes(block) * (int(size) // block) for _ in range(int(clients))]
     threads = [
-        threading.Thread(
-            target=talk, args=((host, int(port)), rng.randbytes(int(size)), float(seconds))
-        )
-        for _ in range(int(clients))
+        threading.Thread(target=talk, args=(place, data, float(seconds), bool(stay)))
+        for data in contents
     ]
     for thread in threads:
         thread.start()

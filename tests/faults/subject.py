@@ -66,6 +66,7 @@ class Server:
         assert line, self.process.communicate()[1]
         self.pid = self.process.pid
         self.address, self.tier = line.split()
+        self._own_descriptors = self.descriptors()
         self.counts: dict[str, int] = {}
         self.metrics: dict[str, Any] = {}
 
@@ -80,6 +81,10 @@ class Server:
     def descriptors(self) -> int:
         """Return how many it has open."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def connections(self) -> int:
+        """Return how many descriptors more than at its start."""
+        return self.descriptors() - self._own_descriptors
 
     def resident(self) -> int:
         """Return its memory in bytes."""
