@@ -58,7 +58,7 @@ FAKES = [
     f"testing/fake_{name}"
     for name in (
         "ring", "kernel", "transfer", "operation", "network", "buffers", "completions", "faults",
-        "files",
+        "files", "strays", "errnos",
     )
 ]  # fmt: skip
 

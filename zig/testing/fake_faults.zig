@@ -11,6 +11,8 @@ pub const Faults = struct {
     refuse_enter: u16 = 0,
     /// -EBUSY while completions have overflowed (F8).
     busy_enter: u16 = 0,
+    /// io_uring_enter fails for good, this once: EBADR and others (F8).
+    fail_enter: u16 = 0,
     /// A signal ends the wait at once (F8).
     interrupt: u16 = 0,
     /// The wait ends long after its time (F62).
@@ -23,11 +25,29 @@ pub const Faults = struct {
     short_send: u16 = 0,
     /// A multishot operation posts without F_MORE although nothing went wrong.
     end_multishot: u16 = 0,
-    /// EMFILE, ENFILE, ENOMEM, ECONNABORTED.
+    /// A completion of an operation that nobody knows (F11).
+    unknown_completion: u16 = 0,
+    /// A completion of a slot's former owner, at times with a buffer (F12).
+    stale_completion: u16 = 0,
+    /// A receive finds no buffer although there are some: others were faster (F26).
+    no_buffer: u16 = 0,
+    /// An accept fails: for one client, or for want of descriptors or memory (F21).
     accept_error: u16 = 0,
+    /// No accept on this listener will ever work again (F21).
+    accept_fatal: u16 = 0,
+    /// Errors after which the same operation works when tried again, and those after which it does not.
+    receive_passing: u16 = 0,
     receive_error: u16 = 0,
+    send_passing: u16 = 0,
     send_error: u16 = 0,
     connect_error: u16 = 0,
+    shutdown_error: u16 = 0,
+    /// The descriptor is closed, and the kernel complains.
+    close_error: u16 = 0,
+    /// The application had closed the descriptor itself: EBADF.
+    close_stolen: u16 = 0,
+    /// The mailbox's read fails.
+    read_error: u16 = 0,
     /// A cancel says -EALREADY and the operation ends a little later by itself.
     cancel_already: u16 = 0,
     /// A cancel says -ENOENT or -EALREADY, and the operation goes on as if nobody had asked.
@@ -39,29 +59,48 @@ pub const Faults = struct {
     /// sendfile takes nothing although there is room, or a signal ends it.
     file_again: u16 = 0,
     file_interrupt: u16 = 0,
-    /// The disk fails: EIO.
+    /// The disk fails, or the file cannot be sent from.
     file_error: u16 = 0,
     /// The file ends within the part that is to be sent.
     file_shrinks: u16 = 0,
     /// A wait for room says that there is some, and there is none.
     poll_early: u16 = 0,
+    poll_passing: u16 = 0,
     poll_error: u16 = 0,
 
-    /// Each fault is off half of the time, so that a run is not the same soup of everything.
+    pub const Kind = std.meta.FieldEnum(Faults);
+
+    /// Some runs are calm, most have some of the faults, some have all that there are at once: so
+    /// that a run is not the same soup of everything.
     pub fn random(source: std.Random) Faults {
         var faults = Faults{};
+        const weather = source.uintLessThan(u8, 8);
         inline for (@typeInfo(Faults).@"struct".fields) |field| {
-            if (source.boolean()) @field(faults, field.name) = 1 + source.uintLessThan(u16, most(field.name));
+            const there = switch (weather) {
+                0 => false,
+                1, 2 => source.uintLessThan(u8, 6) == 0,
+                7 => true,
+                else => source.boolean(),
+            };
+            if (there) @field(faults, field.name) = 1 + source.uintLessThan(u16, most(field.name));
         }
         return faults;
     }
 
     fn most(comptime name: []const u8) u16 {
-        const rare = .{ "receive_error", "send_error", "oversleep", "file_error", "file_shrinks", "poll_error" };
+        const rare = .{
+            "receive_error", "send_error",   "oversleep", "file_error", "file_shrinks", "poll_error",
+            "fail_enter",    "accept_fatal",
+        };
         inline for (rare) |other| if (comptime std.mem.eql(u8, name, other)) return 8;
-        return if (comptime std.mem.eql(u8, name, "accept_error")) 100 else 300;
+        const seldom = .{ "accept_error", "close_error", "stale_completion", "unknown_completion", "no_buffer", "shutdown_error", "close_stolen" };
+        inline for (seldom) |other| if (comptime std.mem.eql(u8, name, other)) return 100;
+        return 300;
     }
 };
+
+/// How often each of them struck.
+pub const Struck = std.EnumArray(Faults.Kind, u64);
 
 /// A rule that the model kernel breaks on purpose, as a broken engine would make it look: the
 /// simulator must fail under each of them, or it could not be believed when it passes.

@@ -5,6 +5,7 @@
 const std = @import("std");
 const kernel_abi = @import("../kernel.zig");
 const negative = kernel_abi.negative;
+const errnos = @import("fake_errnos.zig");
 
 /// What a stream has at a position, whoever sends it and wherever it lies.
 pub fn pattern(stream: u64, position: u64) u8 {
@@ -64,22 +65,20 @@ pub fn send(kernel: anytype, fd: i32, file: i32, offset: u64, count: usize) i32 
     if (socket.sender != null) kernel.violated("a file is sent beside a send", socket.id);
     if (socket.taint.aborted) kernel.violated("a file is sent after the abort", socket.id);
     if (count == 0) kernel.violated("a send of nothing", socket.id);
-    if (kernel.chance(kernel.faults.file_interrupt)) return negative(.INTR);
-    if (kernel.chance(kernel.faults.file_again)) return negative(.AGAIN);
-    if (kernel.chance(kernel.faults.file_error)) {
-        socket.taint.injected_error = true;
-        return negative(.IO);
+    if (kernel.strikes(.file_interrupt)) return negative(.INTR);
+    if (kernel.strikes(.file_again)) return negative(.AGAIN);
+    if (kernel.strikes(.file_error)) {
+        return socket.inject(kernel.one_of(&errnos.send_file));
     }
-    if (kernel.chance(kernel.faults.file_shrinks)) source.end = offset + kernel.random().uintLessThan(u64, count);
+    if (kernel.strikes(.file_shrinks)) source.end = offset + kernel.random().uintLessThan(u64, count);
     if (offset +| count > source.end) socket.taint.file_shrank = true;
-    if (!socket.broken and kernel.chance(kernel.faults.send_error)) {
-        socket.taint.injected_error = true;
+    if (!socket.broken and kernel.strikes(.send_error)) {
         kernel.network.break_off(socket);
-        return negative(if (kernel.random().boolean()) .PIPE else .CONNRESET);
+        return socket.inject(kernel.one_of(&errnos.send_fatal));
     }
     const left = @min(count, source.end -| offset);
     if (left == 0) return 0;
-    const short = kernel.chance(kernel.faults.short_send);
+    const short = kernel.strikes(.short_send);
     const size = if (short) 1 + kernel.random().uintLessThan(usize, left) else left;
     const from = if (kernel.sabotages(.misread_file)) offset + 1 else offset;
     const result = transfer(kernel, socket, source.stream, from, size);

@@ -10,7 +10,9 @@ const Token = @import("../token.zig").Token;
 const Buffers = @import("fake_buffers.zig").Buffers;
 const Completions = @import("fake_completions.zig").Completions;
 const faults_module = @import("fake_faults.zig");
+const Faults = faults_module.Faults;
 const Files = @import("fake_files.zig").Files;
+const strays = @import("fake_strays.zig");
 const Network = @import("fake_network.zig").Network;
 const Operation = @import("fake_operation.zig").Operation;
 const transfer = @import("fake_transfer.zig");
@@ -52,6 +54,14 @@ pub const Counts = struct {
     overflows: u64 = 0,
     in_flight_most: u64 = 0,
     sabotaged: u64 = 0,
+    /// Completions of operations that nobody knows, and of slots' former owners.
+    unknown: u64 = 0,
+    stale: u64 = 0,
+    /// Descriptors of the engine's that somebody else closed.
+    stolen: u64 = 0,
+    closes: u64 = 0,
+    /// Listeners that can never accept again.
+    dead: u64 = 0,
 };
 
 pub const Kernel = struct {
@@ -59,7 +69,8 @@ pub const Kernel = struct {
     /// For what comes and goes with each operation.
     gpa: std.mem.Allocator = std.heap.smp_allocator,
     prng: std.Random.DefaultPrng,
-    faults: faults_module.Faults = .{},
+    faults: Faults = .{},
+    struck: faults_module.Struck = .initFill(0),
     sabotage: faults_module.Sabotage = .none,
     report: faults_module.Report = .{},
     counts: Counts = .{},
@@ -67,6 +78,7 @@ pub const Kernel = struct {
     network: Network,
     files: Files = .{},
     buffers: Buffers = .{},
+    former: strays.Former = .{},
     completions: Completions,
     operations: std.ArrayList(Operation) = .empty,
     unused: std.ArrayList(u32) = .empty,
@@ -84,6 +96,11 @@ pub const Kernel = struct {
     refused_receives: u32 = 0,
     /// So many who wait in a backlog hang up before they are accepted.
     aborted_accepts: u32 = 0,
+    /// The last error of io_uring_enter's own, and what one call of it costs; 0: a clock that stands.
+    failed_enter: i32 = 0,
+    enter_ns: u64 = 1_000,
+    /// When the clock was last far ahead all of a sudden.
+    jumped_ns: u64 = 0,
     /// What the next io_uring_enter says, if not 0: -errno.
     enter_failure: i32 = 0,
     /// A wait without end while nothing was left that could end it.
@@ -121,11 +138,34 @@ pub const Kernel = struct {
         return of_thousand > 0 and self.random().uintLessThan(u16, 1000) < of_thousand;
     }
 
+    /// True when the fault is to happen here and now.
+    pub fn strikes(self: *Kernel, comptime kind: Faults.Kind) bool {
+        if (!self.chance(@field(self.faults, @tagName(kind)))) return false;
+        self.struck.getPtr(kind).* += 1;
+        return true;
+    }
+
+    /// One of the errnos of a table, as a result.
+    pub fn one_of(self: *Kernel, errnos: []const kernel.E) i32 {
+        return kernel.negative(errnos[self.random().uintLessThan(usize, errnos.len)]);
+    }
+
     /// True when the rule is to be broken here and now.
     pub fn sabotages(self: *Kernel, kind: faults_module.Sabotage) bool {
         if (self.sabotage != kind or self.random().uintLessThan(u8, 8) != 0) return false;
         self.counts.sabotaged += 1;
         return true;
+    }
+
+    /// The process is stopped for a while, the others are not (F62).
+    pub fn jump(self: *Kernel, ns: u64) void {
+        const until = self.now_ns + ns;
+        while (self.events.peek()) |event| {
+            if (event.at_ns > until) break;
+            self.run_one();
+        }
+        self.now_ns = until;
+        self.jumped_ns = until;
     }
 
     pub fn violated(self: *Kernel, text: []const u8, user_data: u64) void {
@@ -151,7 +191,7 @@ pub const Kernel = struct {
         operation.lend(self.gpa);
         self.sabotage_submission(operation);
         if (!transfer.begin(self, index)) return false;
-        if (sqe.opcode != .ASYNC_CANCEL and sqe.opcode != .CLOSE and self.chance(self.faults.delay)) {
+        if (sqe.opcode != .ASYNC_CANCEL and sqe.opcode != .CLOSE and self.strikes(.delay)) {
             self.schedule(index, self.some_delay());
         } else {
             transfer.attempt(self, index);
@@ -234,7 +274,7 @@ pub const Kernel = struct {
         while (self.network.woken.pop()) |index| {
             const operation = &self.operations.items[index];
             if (operation.state != .waiting or operation.scheduled) continue;
-            if (self.chance(self.faults.delay)) {
+            if (self.strikes(.delay)) {
                 self.schedule(index, self.some_delay());
             } else {
                 transfer.attempt(self, index);
@@ -256,7 +296,7 @@ pub const Kernel = struct {
         operation.state = .over;
         operation.result = result;
         operation.flags = flags;
-        if (!operation.scheduled and self.chance(self.faults.delay_completion)) {
+        if (!operation.scheduled and self.strikes(.delay_completion)) {
             return self.schedule(index, self.some_delay());
         }
         self.post_final(index);

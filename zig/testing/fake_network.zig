@@ -80,6 +80,8 @@ pub const Socket = struct {
     broken: bool = false,
     shut: bool = false,
     shut_at_ns: u64 = 0,
+    /// When the engine said it would linger no longer.
+    linger_until_ns: u64 = 0,
     closed: bool = false,
     /// The peer sees a reset in place of what it has not read.
     reset_to_peer: bool = false,
@@ -92,8 +94,24 @@ pub const Socket = struct {
     operations: u32 = 0,
     /// Bytes that a test's own client has taken.
     peer_got: u64 = 0,
-    /// When bytes last went in or out at the engine's end, or it was made.
+    /// When bytes last went in or out at the engine's end, or it was made; and out only.
     moved_ns: u64 = 0,
+    sent_ns: u64 = 0,
+    /// When a receive last found no buffer.
+    starved_ns: u64 = 0,
+    /// The errnos that were injected here.
+    errnos: [4]i32 = @splat(0),
+
+    /// Notes an error that is done to this stream on purpose.
+    pub fn inject(self: *Socket, result: i32) i32 {
+        self.taint.injected_error = true;
+        for (&self.errnos) |*errno| {
+            if (errno.* != 0 and errno.* != -result) continue;
+            errno.* = -result;
+            break;
+        }
+        return result;
+    }
 };
 
 pub const Listener = struct {
@@ -101,6 +119,12 @@ pub const Listener = struct {
     backlog: std.ArrayList(*Socket) = .empty,
     acceptor: ?u32 = null,
     closed: bool = false,
+    /// -errno of every accept from here on.
+    dead: i32 = 0,
+    /// When an accept last failed for want of descriptors or memory, and how many the engine knew to
+    /// be closed by then: accepting again at once would spin (F21).
+    short_at_ns: ?u64 = null,
+    short_closes: usize = 0,
 };
 
 const Descriptor = union(enum) { free, socket: *Socket, listener: *Listener };
@@ -177,6 +201,7 @@ pub const Network = struct {
         if (count == 0) return kernel.negative(.AGAIN);
         socket.outbound.put(self.allocator, data[0..count]);
         socket.moved_ns = self.clock_ns.*;
+        socket.sent_ns = socket.moved_ns;
         return @intCast(count);
     }
 
@@ -212,6 +237,13 @@ pub const Network = struct {
         return 0;
     }
 
+    /// The first who waits is turned away.
+    pub fn abandon(_: *Network, listener: *Listener) void {
+        const socket = listener.backlog.orderedRemove(0);
+        socket.taint.never_accepted = true;
+        socket.reset_to_peer = true;
+    }
+
     /// From here the engine's end fails, as after a reset.
     pub fn break_off(self: *Network, socket: *Socket) void {
         socket.broken = true;
@@ -228,7 +260,7 @@ pub const Network = struct {
     // The peer's end.
 
     pub fn connect(self: *Network, listener: *Listener) ?*Socket {
-        if (listener.closed or listener.backlog.items.len >= self.backlog_most) return null;
+        if (listener.closed or listener.dead != 0 or listener.backlog.items.len >= self.backlog_most) return null;
         const socket = self.new_socket();
         listener.backlog.append(self.allocator, socket) catch @panic("out of memory");
         self.wake(listener.acceptor);

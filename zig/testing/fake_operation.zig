@@ -12,6 +12,9 @@ const Network = @import("fake_network.zig");
 const kept_front = 8192;
 const kept_back = 64;
 
+/// What stands in memory that was lent for writing.
+const poison = 0xb5;
+
 pub const Operation = struct {
     /// Never used twice, so that an event for a former operation is told apart.
     serial: u64,
@@ -37,7 +40,14 @@ pub const Operation = struct {
         return self.sqe.flags & linux.IOSQE_BUFFER_SELECT != 0;
     }
 
+    /// Memory of the engine's that bytes are received into: nobody may look at it or touch it.
+    pub fn target(self: *const Operation) ?[]u8 {
+        if (self.sqe.opcode != .RECV or self.selects_buffer()) return null;
+        return @constCast(range(self.sqe.addr, self.sqe.len));
+    }
+
     pub fn lend(self: *Operation, allocator: std.mem.Allocator) void {
+        if (self.target()) |memory| @memset(memory, poison);
         var size: usize = 0;
         self.walk(*usize, &size, add_size);
         if (size == 0) return;
@@ -46,7 +56,10 @@ pub const Operation = struct {
         self.lent = copy.items.ptr[0..size];
     }
 
+    /// What was lent for reading is as it was, and what was lent for writing has what we wrote.
     pub fn is_intact(self: *const Operation) bool {
+        const written: usize = if (self.state == .over) @intCast(@max(self.result, 0)) else 0;
+        if (self.target()) |memory| return std.mem.allEqual(u8, memory[written..], poison);
         var rest: []const u8 = self.lent orelse return true;
         var same = true;
         var state = Compare{ .rest = &rest, .same = &same };

@@ -7,14 +7,15 @@ const kernel_abi = @import("../kernel.zig");
 const linux = kernel_abi.linux;
 const negative = kernel_abi.negative;
 const Kernel = @import("fake_kernel.zig").Kernel;
+const errnos = @import("fake_errnos.zig");
+const strays = @import("fake_strays.zig");
 const fake_files = @import("fake_files.zig");
 const Sqe = linux.io_uring_sqe;
 const Cqe = linux.io_uring_cqe;
 const assert = std.debug.assert;
 
-/// What one call of io_uring_enter costs on the virtual clock, and each entry it takes.
-const enter_ns = 1_000;
-const entry_ns = 200;
+/// An entry costs this part of what a call of io_uring_enter costs on the virtual clock.
+const entries_a_call = 5;
 
 pub const FakeRing = struct {
     /// Says that completions of operations nobody knows may come: the worker counts them (F11).
@@ -48,6 +49,11 @@ pub const FakeRing = struct {
         return self.tail -% self.head;
     }
 
+    /// An entry that waits to be submitted.
+    pub fn pending_at(self: *const FakeRing, index: u32) *const Sqe {
+        return &self.sqes[(self.head +% index) & (self.sqes.len - 1)];
+    }
+
     pub fn sq_space_left(self: *const FakeRing) u32 {
         return @as(u32, @intCast(self.sqes.len)) - self.sq_pending();
     }
@@ -64,12 +70,18 @@ pub const FakeRing = struct {
     fn enter(self: *FakeRing, waits: bool, timeout_ns: ?u64) i32 {
         const kernel = self.kernel;
         kernel.counts.enters += 1;
-        kernel.now_ns += enter_ns;
+        kernel.now_ns += kernel.enter_ns;
         kernel.buffers.observe(&kernel.report, kernel.now_ns);
         if (kernel.enter_failure != 0) {
             defer kernel.enter_failure = 0;
+            kernel.failed_enter = kernel.enter_failure;
             return kernel.enter_failure;
         }
+        if (kernel.strikes(.fail_enter)) {
+            kernel.failed_enter = kernel.one_of(&errnos.enter);
+            return kernel.failed_enter;
+        }
+        strays.post(kernel);
         const pending = self.sq_pending();
         if (waits or pending == 0) kernel.poll_reader();
         kernel.run_due();
@@ -87,9 +99,9 @@ pub const FakeRing = struct {
         const kernel = self.kernel;
         if (pending == 0) return 0;
         const overflowed = kernel.completions.overflow.items.len > 0;
-        if (overflowed and kernel.chance(kernel.faults.busy_enter)) return negative(.BUSY);
-        if (kernel.chance(kernel.faults.refuse_enter)) return negative(.AGAIN);
-        const short = kernel.chance(kernel.faults.short_submit);
+        if (overflowed and kernel.strikes(.busy_enter)) return negative(.BUSY);
+        if (kernel.strikes(.refuse_enter)) return negative(.AGAIN);
+        const short = kernel.strikes(.short_submit);
         const most = if (short) 1 + kernel.random().uintLessThan(u32, pending) else pending;
         var taken: u32 = 0;
         while (taken < most) {
@@ -97,7 +109,7 @@ pub const FakeRing = struct {
             const sqe = self.sqes[self.head & (self.sqes.len - 1)];
             self.head +%= 1;
             taken += 1;
-            kernel.now_ns += entry_ns;
+            kernel.now_ns += kernel.enter_ns / entries_a_call;
             if (kernel.sabotages(.drop_submission)) continue;
             if (sqe.opcode == .RECV and kernel.sabotages(.receive_twice)) _ = kernel.submit(&sqe);
             if (!kernel.submit(&sqe)) break;
@@ -112,7 +124,7 @@ pub const FakeRing = struct {
         const gives_up_ns = kernel.now_ns + endless_ns;
         const until = if (timeout_ns) |ns| kernel.now_ns + ns else std.math.maxInt(u64);
         if (until > kernel.wake_by_ns +| wake_slack_ns) kernel.violated("a wait goes beyond the next deadline", 0);
-        if (kernel.chance(kernel.faults.interrupt)) return negative(.INTR);
+        if (kernel.strikes(.interrupt)) return negative(.INTR);
         if (completions.ready() == 0 and completions.overflow.items.len == 0) {
             if (kernel.world) |world| world.sleeps(world.context);
         }
@@ -130,7 +142,7 @@ pub const FakeRing = struct {
                 return negative(.INTR);
             }
             kernel.now_ns = @max(kernel.now_ns, until);
-            if (kernel.chance(kernel.faults.oversleep)) kernel.now_ns += 3 * std.time.ns_per_s;
+            if (kernel.strikes(.oversleep)) kernel.jump(3 * std.time.ns_per_s);
             return negative(.TIME);
         }
     }
@@ -155,6 +167,7 @@ pub const FakeRing = struct {
         assert(count <= self.cq_ready());
         const completions = &self.kernel.completions;
         for (0..count) |_| {
+            strays.remember(self.kernel, completions.at(0));
             completions.at(0).* = .{ .user_data = 0xdddd_dddd_dddd_dddd, .res = -4095, .flags = 0xdddd_dddd };
             completions.head +%= 1;
         }
@@ -164,7 +177,7 @@ pub const FakeRing = struct {
     pub fn flush_overflow(self: *FakeRing) bool {
         const completions = &self.kernel.completions;
         if (completions.overflow.items.len == 0) return false;
-        self.kernel.now_ns += enter_ns;
+        self.kernel.now_ns += self.kernel.enter_ns;
         completions.flush(1 + self.kernel.random().uintLessThan(usize, completions.ring.len));
         return true;
     }
@@ -210,6 +223,7 @@ pub const FakeRing = struct {
             },
             .free => {},
         }
+        kernel.counts.closes += 1;
         if (kernel.network.close(fd) < 0) kernel.violated("a descriptor is closed twice", 0);
     }
 
@@ -227,13 +241,12 @@ pub const FakeRing = struct {
         const kernel = self.kernel;
         switch (kernel.network.find(fd)) {
             .listener => |listener| {
+                if (listener.dead != 0) return listener.dead;
                 if (listener.backlog.items.len == 0) return negative(.AGAIN);
                 const aborted = kernel.aborted_accepts > 0;
-                if (aborted or kernel.chance(kernel.faults.accept_error)) {
+                if (aborted or kernel.strikes(.accept_error)) {
                     kernel.aborted_accepts -|= 1;
-                    const socket = listener.backlog.orderedRemove(0);
-                    socket.taint.never_accepted = true;
-                    socket.reset_to_peer = true;
+                    kernel.network.abandon(listener);
                     return negative(.CONNABORTED);
                 }
                 return kernel.network.accept(listener);

@@ -7,6 +7,7 @@ const kernel_abi = @import("../kernel.zig");
 const linux = kernel_abi.linux;
 const negative = kernel_abi.negative;
 const Network = @import("fake_network.zig");
+const errnos = @import("fake_errnos.zig");
 
 const poll_out = std.os.linux.POLL.OUT;
 
@@ -53,6 +54,8 @@ fn begin_accept(kernel: anytype, index: u32) bool {
     switch (kernel.network.find(sqe.fd)) {
         .listener => |listener| {
             if (listener.acceptor != null) kernel.violated("two accepts on one listener", sqe.user_data);
+            if (listener.dead != 0) kernel.violated("an accept on a listener that can never accept", sqe.user_data);
+            if (is_spinning(kernel, listener)) kernel.violated("an accept right after descriptors ran out", sqe.user_data);
             listener.acceptor = index;
             operation.listener = listener;
             return true;
@@ -63,6 +66,15 @@ fn begin_accept(kernel: anytype, index: u32) bool {
     return false;
 }
 
+/// The time to wait for, less what is the clock's unsteadiness.
+const backoff_least_ns = 95 * std.time.ns_per_ms;
+
+fn is_spinning(kernel: anytype, listener: *Network.Listener) bool {
+    const short_at_ns = listener.short_at_ns orelse return false;
+    listener.short_at_ns = null;
+    return listener.short_closes == kernel.former.count and kernel.now_ns < short_at_ns + backoff_least_ns;
+}
+
 fn begin_stream(kernel: anytype, index: u32, socket: *Network.Socket) bool {
     const operation = &kernel.operations.items[index];
     switch (operation.sqe.opcode) {
@@ -70,8 +82,7 @@ fn begin_stream(kernel: anytype, index: u32, socket: *Network.Socket) bool {
             kernel.counts.receives += 1;
             if (kernel.refused_receives > 0) {
                 kernel.refused_receives -= 1;
-                socket.taint.injected_error = true;
-                kernel.finish(index, negative(.INVAL), 0);
+                kernel.finish(index, socket.inject(negative(.INVAL)), 0);
                 return false;
             }
             if (socket.receiver != null) kernel.violated("two receives on one stream", operation.sqe.user_data);
@@ -121,7 +132,7 @@ pub fn attempt(kernel: anytype, index: u32) void {
         .SEND, .SENDMSG => send(kernel, index),
         .POLL_ADD => poll(kernel, index),
         .CONNECT => connect(kernel, index),
-        .SHUTDOWN => kernel.finish(index, kernel.network.shutdown(operation.socket.?), 0),
+        .SHUTDOWN => shutdown(kernel, index),
         .CLOSE => close(kernel, index),
         else => unreachable,
     }
@@ -132,6 +143,7 @@ pub fn poll_reader(kernel: anytype) void {
     const index = kernel.reader orelse return;
     const operation = &kernel.operations.items[index];
     if (operation.state != .waiting) return;
+    if (kernel.strikes(.read_error)) return kernel.finish(index, kernel.one_of(&errnos.read), 0);
     var count: u64 = 0;
     if (linux.errno(linux.read(operation.sqe.fd, @ptrCast(&count), 8)) != .SUCCESS) return;
     const target: *u64 = @ptrFromInt(operation.sqe.addr);
@@ -143,36 +155,44 @@ fn accept(kernel: anytype, index: u32) void {
     while (true) {
         const operation = &kernel.operations.items[index];
         const listener = operation.listener.?;
-        if (kernel.chance(kernel.faults.accept_error)) return accept_error(kernel, index);
+        if (kernel.strikes(.accept_error)) return accept_error(kernel, index);
+        if (kernel.strikes(.accept_fatal)) return accept_fatal(kernel, index);
         const fd = kernel.network.accept(listener);
         if (fd == negative(.AGAIN)) return;
+        if (fd == negative(.MFILE)) return finish_short(kernel, index, fd);
         if (fd < 0 or !operation.is_multishot() or ends_here(kernel)) return kernel.finish(index, fd, 0);
         kernel.post_more(index, fd, 0);
     }
 }
 
 fn accept_error(kernel: anytype, index: u32) void {
-    const backlog = &kernel.operations.items[index].listener.?.backlog;
-    const result: i32 = switch (kernel.random().uintLessThan(u8, 5)) {
-        0 => negative(.MFILE),
-        1 => negative(.NFILE),
-        2 => negative(.NOMEM),
-        3 => negative(.INTR),
-        else => blk: {
-            if (backlog.items.len > 0) {
-                const socket = backlog.orderedRemove(0);
-                socket.taint.never_accepted = true;
-                socket.reset_to_peer = true;
-            }
-            break :blk negative(.CONNABORTED);
-        },
-    };
+    const listener = kernel.operations.items[index].listener.?;
+    if (kernel.random().uintLessThan(u8, 5) < 3) return finish_short(kernel, index, kernel.one_of(&errnos.accept_short));
+    const result = kernel.one_of(&errnos.accept_passing);
+    const lost = result != negative(.AGAIN) and result != negative(.INTR);
+    if (lost and listener.backlog.items.len > 0) kernel.network.abandon(listener);
     kernel.finish(index, result, 0);
+}
+
+/// Descriptors or memory ran out: the engine is to wait a while.
+fn finish_short(kernel: anytype, index: u32, result: i32) void {
+    const listener = kernel.operations.items[index].listener.?;
+    listener.short_at_ns = kernel.now_ns;
+    listener.short_closes = kernel.former.count;
+    kernel.finish(index, result, 0);
+}
+
+fn accept_fatal(kernel: anytype, index: u32) void {
+    const listener = kernel.operations.items[index].listener.?;
+    listener.dead = kernel.one_of(&errnos.accept_fatal);
+    kernel.counts.dead += 1;
+    while (listener.backlog.items.len > 0) kernel.network.abandon(listener);
+    kernel.finish(index, listener.dead, 0);
 }
 
 /// A multishot cannot go on when the queue is full, and at times for no reason at all.
 fn ends_here(kernel: anytype) bool {
-    return !kernel.completions.has_room() or kernel.chance(kernel.faults.end_multishot);
+    return !kernel.completions.has_room() or kernel.strikes(.end_multishot);
 }
 
 fn receive(kernel: anytype, index: u32, most: u32) void {
@@ -180,17 +200,19 @@ fn receive(kernel: anytype, index: u32, most: u32) void {
     while (left > 0) : (left -= 1) {
         const operation = &kernel.operations.items[index];
         const socket = operation.socket.?;
-        if (socket.connected and !socket.broken and kernel.chance(kernel.faults.receive_error)) {
-            socket.taint.injected_error = true;
+        if (socket.connected and !socket.broken and kernel.strikes(.receive_error)) {
             kernel.network.break_off(socket);
-            return finish_receive(kernel, index, negative(if (kernel.random().boolean()) .CONNRESET else .TIMEDOUT));
+            return finish_receive(kernel, index, socket.inject(kernel.one_of(&errnos.receive_fatal)));
         }
-        const picked = pick(kernel, index) orelse {
+        if (kernel.strikes(.receive_passing)) return kernel.finish(index, kernel.one_of(&errnos.receive_passing), 0);
+        const robbed = operation.selects_buffer() and kernel.strikes(.no_buffer);
+        const picked = (if (robbed) null else pick(kernel, index)) orelse {
             kernel.counts.enobufs += 1;
+            socket.starved_ns = kernel.now_ns;
             return kernel.finish(index, negative(.NOBUFS), 0);
         };
         const bid, const memory = picked;
-        const short = kernel.chance(kernel.faults.short_receive);
+        const short = kernel.strikes(.short_receive);
         const size = if (short) 1 + kernel.random().uintLessThan(usize, memory.len) else memory.len;
         const result = kernel.network.receive(socket, memory[0..size]);
         if (result == negative(.AGAIN)) return;
@@ -212,8 +234,8 @@ fn pick(kernel: anytype, index: u32) ?struct { u16, []u8 } {
         const length = operation.sqe.len;
         return .{ bid, if (length == 0) memory else memory[0..@min(memory.len, length)] };
     }
-    const pointer: [*]u8 = @ptrFromInt(operation.sqe.addr);
-    return .{ 0, pointer[0..operation.sqe.len] };
+    if (!operation.is_intact()) kernel.violated("lent memory was changed before its last completion", operation.sqe.user_data);
+    return .{ 0, operation.target().? };
 }
 
 fn take_buffer(kernel: anytype, index: u32, bid: u16) u32 {
@@ -225,7 +247,7 @@ fn take_buffer(kernel: anytype, index: u32, bid: u16) u32 {
 /// The end of a stream; older kernels hand out a buffer with it (F27).
 fn finish_receive(kernel: anytype, index: u32, result: i32) void {
     var flags: u32 = 0;
-    if (kernel.operations.items[index].selects_buffer() and kernel.chance(kernel.faults.buffer_at_end)) {
+    if (kernel.operations.items[index].selects_buffer() and kernel.strikes(.buffer_at_end)) {
         if (pick(kernel, index)) |picked| flags = take_buffer(kernel, index, picked[0]);
     }
     kernel.finish(index, result, flags);
@@ -234,11 +256,11 @@ fn finish_receive(kernel: anytype, index: u32, result: i32) void {
 fn send(kernel: anytype, index: u32) void {
     const operation = &kernel.operations.items[index];
     const socket = operation.socket.?;
-    if (!socket.broken and kernel.chance(kernel.faults.send_error)) {
-        socket.taint.injected_error = true;
+    if (!socket.broken and kernel.strikes(.send_error)) {
         kernel.network.break_off(socket);
-        return kernel.finish(index, negative(if (kernel.random().boolean()) .PIPE else .CONNRESET), 0);
+        return kernel.finish(index, socket.inject(kernel.one_of(&errnos.send_fatal)), 0);
     }
+    if (kernel.strikes(.send_passing)) return kernel.finish(index, kernel.one_of(&errnos.send_passing), 0);
     const result = send_parts(kernel, index);
     if (result != negative(.AGAIN)) kernel.finish(index, result, 0);
 }
@@ -250,7 +272,7 @@ fn send_parts(kernel: anytype, index: u32) i32 {
     while (true) {
         var bytes = operation.part(total);
         if (bytes.len == 0) break;
-        const short = kernel.chance(kernel.faults.short_send);
+        const short = kernel.strikes(.short_send);
         if (short) bytes = bytes[0 .. 1 + kernel.random().uintLessThan(usize, bytes.len)];
         const result = kernel.network.send(socket, bytes);
         if (result < 0) return if (total > 0) @intCast(total) else result;
@@ -264,13 +286,9 @@ fn send_parts(kernel: anytype, index: u32) i32 {
 /// Waits for room to send into, or for the peer's end.
 fn poll(kernel: anytype, index: u32) void {
     const socket = kernel.operations.items[index].socket.?;
-    if (kernel.chance(kernel.faults.poll_error)) {
-        const errors = [_]kernel_abi.E{ .NOMEM, .INTR, .AGAIN };
-        const errno = errors[kernel.random().uintLessThan(usize, errors.len)];
-        if (errno == .NOMEM) socket.taint.injected_error = true;
-        return kernel.finish(index, negative(errno), 0);
-    }
-    const early = kernel.chance(kernel.faults.poll_early);
+    if (kernel.strikes(.poll_passing)) return kernel.finish(index, kernel.one_of(&errnos.poll_passing), 0);
+    if (kernel.strikes(.poll_error)) return kernel.finish(index, socket.inject(kernel.one_of(&errnos.poll_fatal)), 0);
+    const early = kernel.strikes(.poll_early);
     const events = if (early) poll_out else events_of(socket);
     if (events != 0) kernel.finish(index, events, 0);
 }
@@ -285,10 +303,7 @@ fn events_of(socket: *const Network.Socket) i32 {
 
 fn connect(kernel: anytype, index: u32) void {
     const socket = kernel.operations.items[index].socket.?;
-    if (kernel.chance(kernel.faults.connect_error)) {
-        socket.taint.injected_error = true;
-        return kernel.finish(index, negative(.HOSTUNREACH), 0);
-    }
+    if (kernel.strikes(.connect_error)) return kernel.finish(index, socket.inject(kernel.one_of(&errnos.connect)), 0);
     switch (socket.outcome) {
         .succeed => {
             socket.connected = true;
@@ -299,12 +314,25 @@ fn connect(kernel: anytype, index: u32) void {
     }
 }
 
+fn shutdown(kernel: anytype, index: u32) void {
+    const socket = kernel.operations.items[index].socket.?;
+    if (!kernel.strikes(.shutdown_error)) return kernel.finish(index, kernel.network.shutdown(socket), 0);
+    kernel.network.break_off(socket);
+    kernel.finish(index, socket.inject(kernel.one_of(&errnos.shutdown)), 0);
+}
+
 fn close(kernel: anytype, index: u32) void {
     const operation = &kernel.operations.items[index];
     const socket = operation.socket.?;
     if (socket.operations > 1) kernel.violated("a descriptor is closed under an operation", operation.sqe.user_data);
     kernel.end_life(operation.sqe.user_data);
-    kernel.finish(index, kernel.network.close(operation.sqe.fd), 0);
+    kernel.counts.closes += 1;
+    var result = kernel.network.close(operation.sqe.fd);
+    if (kernel.strikes(.close_stolen)) {
+        kernel.counts.stolen += 1;
+        result = negative(.BADF);
+    } else if (kernel.strikes(.close_error)) result = kernel.one_of(&errnos.close);
+    kernel.finish(index, result, 0);
 }
 
 fn cancel(kernel: anytype, index: u32) void {
@@ -318,13 +346,13 @@ fn cancel(kernel: anytype, index: u32) void {
         return kernel.finish(index, negative(if (kernel.random().boolean()) .NOENT else .ALREADY), 0);
     }
     operation.cancelled = true;
-    if (kernel.chance(kernel.faults.cancel_already)) {
+    if (kernel.strikes(.cancel_already)) {
         kernel.schedule(target, kernel.some_delay());
         return kernel.finish(index, negative(.ALREADY), 0);
     }
     const first = kernel.random().boolean();
     if (first) kernel.finish(index, 0, 0);
-    if (kernel.chance(kernel.faults.late_bytes)) {
+    if (kernel.strikes(.late_bytes)) {
         kernel.schedule(target, kernel.some_delay());
     } else {
         attempt(kernel, target);
@@ -336,7 +364,7 @@ fn cancel(kernel: anytype, index: u32) void {
 fn end_cancelled(kernel: anytype, index: u32) void {
     const operation = &kernel.operations.items[index];
     const ended = negative(if (kernel.random().uintLessThan(u8, 4) == 0) .INTR else .CANCELED);
-    if (!kernel.chance(kernel.faults.late_bytes)) return kernel.finish(index, ended, 0);
+    if (!kernel.strikes(.late_bytes)) return kernel.finish(index, ended, 0);
     switch (operation.sqe.opcode) {
         .RECV => receive(kernel, index, 1),
         .SEND, .SENDMSG => {

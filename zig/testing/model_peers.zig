@@ -37,6 +37,9 @@ pub const Peer = struct {
     saw_end: bool = false,
     slowest_ns: u64 = 2 * std.time.ns_per_ms,
     piece_most: usize = 2000,
+    /// What it had sent and got when it last looked, and how often that was nothing new.
+    did: u64 = 0,
+    idle: u6 = 0,
 };
 
 pub const Peers = struct {
@@ -94,9 +97,14 @@ pub const Peers = struct {
         self.kernel.settle();
     }
 
+    /// Who had nothing to do looks again later and later: half a second is the longest.
     fn again(self: *Peers, peer: *Peer, index: u32) void {
         if (peer.done) return;
-        self.kernel.schedule_world(index, 1000 + self.kernel.random().uintLessThan(u64, peer.slowest_ns));
+        const did = peer.sent + peer.received;
+        peer.idle = if (did == peer.did) @min(peer.idle + 1, 7) else 0;
+        peer.did = did;
+        const longest = peer.slowest_ns << peer.idle;
+        self.kernel.schedule_world(index, 1000 + self.kernel.random().uintLessThan(u64, longest));
     }
 
     fn leave(self: *Peers, peer: *Peer) void {

@@ -138,6 +138,7 @@ test "test_f11 a completion of an operation that nobody knows is counted" {
     const model = try rows.start(.{}, .echo);
     defer model.destroy();
     const socket = try rows.open(model);
+    model.kernel.counts.unknown += 1;
     model.kernel.completions.post(.{ .user_data = 200 << 56, .res = 0, .flags = 0 });
     model.turn(rows.ms);
     try expectEqual(1, model.worker.metrics.unknown_completions);
@@ -167,6 +168,7 @@ test "test_f12 a former owner's completion is dropped, its buffer recycled, its 
     const bid, const memory = model.kernel.buffers.peek(&model.kernel.report, 0).?;
     model.kernel.buffers.commit(bid);
     @memset(memory, 'x');
+    model.kernel.counts.stale += 1;
     model.worker.metrics.ops_in_flight += 1;
     model.kernel.completions.post(.{
         .user_data = old.to_user_data(),
@@ -186,6 +188,7 @@ test "test_f42 a former owner's close or error does not touch the slot's new own
     defer model.destroy();
     const socket, const old = try take_over(model);
     inline for (.{ .close, .receive, .send, .cancel, .shutdown, .connect }) |operation| {
+        model.kernel.counts.stale += 1;
         model.worker.metrics.ops_in_flight += 1;
         const late = Token.init(operation, old.slot, old.generation).to_user_data();
         model.kernel.completions.post(.{ .user_data = late, .res = kernel.negative(.CONNRESET), .flags = 0 });

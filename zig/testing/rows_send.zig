@@ -45,7 +45,7 @@ test "test_f36 after an error the queue is released and the application told onc
         try expect(session.state == .lost);
         const reason: kernel.E = @enumFromInt(session.reason);
         try expect(reason == .CONNRESET or reason == .PIPE);
-        try expectEqual(0, model.app.owners_out);
+        try expectEqual(0, model.app.owners.out);
         try rows.end(model);
     }
 }
@@ -90,7 +90,7 @@ test "test_f37 an application that writes on and on is stopped at the limit" {
     try expect(session.written <= 64 * 1024 + 4096);
     model.turns(10);
     try expectEqual(@intFromEnum(kernel.E.NOBUFS), session.reason);
-    try expectEqual(0, model.app.owners_out);
+    try expectEqual(0, model.app.owners.out);
     try rows.end(model);
 }
 

@@ -4,6 +4,7 @@
 //! `zig build simulate -- SEED`. Any ring of the model kernel can be simulated.
 
 const std = @import("std");
+const kernel_abi = @import("../kernel.zig");
 const accept = @import("../accept.zig");
 const FakeRing = @import("fake_ring.zig").FakeRing;
 const faults_module = @import("fake_faults.zig");
@@ -22,7 +23,9 @@ pub const Verdict = struct {
     turns: u64,
     completions: u64,
     bytes: u64,
+    connections: u64,
     sabotaged: u64,
+    struck: faults_module.Struck,
 };
 
 pub fn SimulatorType(comptime Ring: type) type {
@@ -47,6 +50,9 @@ pub fn SimulatorType(comptime Ring: type) type {
             if (random.boolean()) model.app.slow_chance = 100;
             if (random.boolean()) model.app.file_chance = 1 + random.uintLessThan(u16, 1000);
             if (random.boolean()) model.app.time_chance = 1 + random.uintLessThan(u16, 300);
+            if (random.boolean()) model.app.chunk_chance = 1 + random.uintLessThan(u16, 1000);
+            if (random.boolean()) model.app.target_chance = 1 + random.uintLessThan(u16, 1000);
+            if (random.uintLessThan(u8, 8) == 0) kernel.enter_ns = 0; // a clock that stands still
             add_peers(model, random);
             play(model, random);
             if (verbose and model.failed()) model.print_left();
@@ -56,12 +62,14 @@ pub fn SimulatorType(comptime Ring: type) type {
                 .turns = model.worker.metrics.turns,
                 .completions = model.worker.metrics.completions,
                 .bytes = total_bytes(model),
+                .connections = model.worker.metrics.accepted + model.worker.metrics.connected,
                 .sabotaged = kernel.counts.sabotaged,
+                .struck = kernel.struck,
             };
         }
 
         fn add_peers(model: *Model, random: std.Random) void {
-            const count = 1 + random.uintLessThan(u32, 24);
+            const count = 1 + random.uintLessThan(u32, 32);
             for (0..count) |_| {
                 const listener = model.listeners[random.uintLessThan(u32, model.listener_count)];
                 _ = model.peers.add(model.peers.random_peer(listener), random.uintLessThan(u64, 20_000_000));
@@ -87,8 +95,12 @@ pub fn SimulatorType(comptime Ring: type) type {
             if (!model.failed()) model.finish();
         }
 
-        /// What a program does besides: pauses accepting, connects out.
+        /// What a program does besides: pauses accepting, connects out. Or it is stopped for a while.
         fn interfere(model: *Model, random: std.Random) void {
+            if (random.uintLessThan(u8, 8) == 0) {
+                model.kernel.jump(random.uintLessThan(u64, 90 * std.time.ns_per_s));
+                return;
+            }
             if (random.boolean()) {
                 if (model.worker.listeners.paused) accept.resume_all(model.worker) else model.worker.listeners.paused = true;
                 return;
@@ -135,8 +147,9 @@ pub fn SimulatorType(comptime Ring: type) type {
                 };
                 if (session.state == .failed and socket.outcome != .succeed) continue;
                 if (session.state != .lost) model.kernel.violated("a session is not over", socket.id);
-                if (session.was_idle) continue; // timed out, and rightly so
-                if (session.reason != 0) model.kernel.violated("a sound connection was told an errno", socket.id);
+                // Timed out, and rightly so: that was looked at when it happened.
+                if (session.was_idle or session.reason == @intFromEnum(kernel_abi.E.TIMEDOUT)) continue;
+                if (session.reason != 0) model.kernel.violated("a sound connection was told an errno", socket.id << 16 | @as(u64, @intCast(session.reason)));
                 if (peer.received != session.written) model.kernel.violated("bytes to the peer are missing", socket.id);
                 const closed_early = session.mode == .close_after and session.finished;
                 if (!closed_early and session.received != peer.sent) model.kernel.violated("bytes from the peer are missing", socket.id);
