@@ -31,8 +31,8 @@ fn signalled(signal: linux.SIG) callconv(.c) void {
 }
 
 fn fail(seed: u64, text: []const u8, user_data: u64) void {
-    std.debug.print("seed {d}: {s} ({x}); again: zig build simulate -- {d} 1", .{ seed, text, user_data, seed });
-    std.debug.print("{s}{s}\n", .{ if (canary.name.len > 0) " " else "", canary.name });
+    const program = if (canary.name.len > 0) "zig-out/canaries/simulate" else "zig build simulate --";
+    std.debug.print("seed {d}: {s} ({x}); again: {s} {d} 1 {s}\n", .{ seed, text, user_data, program, seed, canary.name });
 }
 
 pub fn main(init: std.process.Init.Minimal) !u8 {

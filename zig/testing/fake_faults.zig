@@ -93,7 +93,7 @@ pub const Faults = struct {
             "fail_enter",    "accept_fatal",
         };
         inline for (rare) |other| if (comptime std.mem.eql(u8, name, other)) return 8;
-        const seldom = .{ "accept_error", "close_error", "stale_completion", "unknown_completion", "no_buffer", "shutdown_error", "close_stolen" };
+        const seldom = .{ "accept_error", "close_error", "stale_completion", "unknown_completion", "no_buffer", "close_stolen" };
         inline for (seldom) |other| if (comptime std.mem.eql(u8, name, other)) return 100;
         return 300;
     }

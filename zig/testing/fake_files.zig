@@ -50,7 +50,7 @@ pub const Files = struct {
 /// How many bytes the socket took, or -errno: what ring.zig's `send_file` says.
 pub fn send(kernel: anytype, fd: i32, file: i32, offset: u64, count: usize) i32 {
     kernel.counts.file_sends += 1;
-    kernel.now_ns += call_ns;
+    kernel.pass(call_ns);
     const socket = switch (kernel.network.find(fd)) {
         .socket => |socket| socket,
         else => {

@@ -96,9 +96,14 @@ pub const Kernel = struct {
     refused_receives: u32 = 0,
     /// So many who wait in a backlog hang up before they are accepted.
     aborted_accepts: u32 = 0,
-    /// The last error of io_uring_enter's own, and what one call of it costs; 0: a clock that stands.
-    failed_enter: i32 = 0,
-    enter_ns: u64 = 1_000,
+    /// An older kernel: EINVAL (F13).
+    no_multishot_accept: bool = false,
+    no_multishot_recv: bool = false,
+    /// The errnos of io_uring_enter's own in this turn.
+    failed_enters: std.StaticBitSet(256) = .initEmpty(),
+    /// A clock that stands still for so long, and makes up for it then.
+    clock_step_ns: u64 = 0,
+    unread_ns: u64 = 0,
     /// When the clock was last far ahead all of a sudden.
     jumped_ns: u64 = 0,
     /// What the next io_uring_enter says, if not 0: -errno.
@@ -148,6 +153,20 @@ pub const Kernel = struct {
     /// One of the errnos of a table, as a result.
     pub fn one_of(self: *Kernel, errnos: []const kernel.E) i32 {
         return kernel.negative(errnos[self.random().uintLessThan(usize, errnos.len)]);
+    }
+
+    /// Something has cost so much time.
+    pub fn pass(self: *Kernel, ns: u64) void {
+        self.unread_ns += ns;
+        if (self.unread_ns < self.clock_step_ns) return;
+        self.now_ns += self.unread_ns;
+        self.unread_ns = 0;
+    }
+
+    /// io_uring_enter itself fails.
+    pub fn fail_enter(self: *Kernel, result: i32) i32 {
+        self.failed_enters.set(@intCast(-result));
+        return result;
     }
 
     /// True when the rule is to be broken here and now.

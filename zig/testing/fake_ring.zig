@@ -14,8 +14,9 @@ const Sqe = linux.io_uring_sqe;
 const Cqe = linux.io_uring_cqe;
 const assert = std.debug.assert;
 
-/// An entry costs this part of what a call of io_uring_enter costs on the virtual clock.
-const entries_a_call = 5;
+/// What one call of io_uring_enter costs on the virtual clock, and each entry it takes.
+const enter_ns = 1_000;
+const entry_ns = 200;
 
 pub const FakeRing = struct {
     /// Says that completions of operations nobody knows may come: the worker counts them (F11).
@@ -70,17 +71,13 @@ pub const FakeRing = struct {
     fn enter(self: *FakeRing, waits: bool, timeout_ns: ?u64) i32 {
         const kernel = self.kernel;
         kernel.counts.enters += 1;
-        kernel.now_ns += kernel.enter_ns;
+        kernel.pass(enter_ns);
         kernel.buffers.observe(&kernel.report, kernel.now_ns);
         if (kernel.enter_failure != 0) {
             defer kernel.enter_failure = 0;
-            kernel.failed_enter = kernel.enter_failure;
-            return kernel.enter_failure;
+            return kernel.fail_enter(kernel.enter_failure);
         }
-        if (kernel.strikes(.fail_enter)) {
-            kernel.failed_enter = kernel.one_of(&errnos.enter);
-            return kernel.failed_enter;
-        }
+        if (kernel.strikes(.fail_enter)) return kernel.fail_enter(kernel.one_of(&errnos.enter));
         strays.post(kernel);
         const pending = self.sq_pending();
         if (waits or pending == 0) kernel.poll_reader();
@@ -109,7 +106,7 @@ pub const FakeRing = struct {
             const sqe = self.sqes[self.head & (self.sqes.len - 1)];
             self.head +%= 1;
             taken += 1;
-            kernel.now_ns += kernel.enter_ns / entries_a_call;
+            kernel.pass(entry_ns);
             if (kernel.sabotages(.drop_submission)) continue;
             if (sqe.opcode == .RECV and kernel.sabotages(.receive_twice)) _ = kernel.submit(&sqe);
             if (!kernel.submit(&sqe)) break;
@@ -123,7 +120,7 @@ pub const FakeRing = struct {
         kernel.counts.waits += 1;
         const gives_up_ns = kernel.now_ns + endless_ns;
         const until = if (timeout_ns) |ns| kernel.now_ns + ns else std.math.maxInt(u64);
-        if (until > kernel.wake_by_ns +| wake_slack_ns) kernel.violated("a wait goes beyond the next deadline", 0);
+        if (until > kernel.wake_by_ns +| wake_slack_ns +| kernel.clock_step_ns) kernel.violated("a wait goes beyond the next deadline", 0);
         if (kernel.strikes(.interrupt)) return negative(.INTR);
         if (completions.ready() == 0 and completions.overflow.items.len == 0) {
             if (kernel.world) |world| world.sleeps(world.context);
@@ -177,7 +174,7 @@ pub const FakeRing = struct {
     pub fn flush_overflow(self: *FakeRing) bool {
         const completions = &self.kernel.completions;
         if (completions.overflow.items.len == 0) return false;
-        self.kernel.now_ns += self.kernel.enter_ns;
+        self.kernel.pass(enter_ns);
         completions.flush(1 + self.kernel.random().uintLessThan(usize, completions.ring.len));
         return true;
     }

@@ -56,6 +56,10 @@ fn begin_accept(kernel: anytype, index: u32) bool {
             if (listener.acceptor != null) kernel.violated("two accepts on one listener", sqe.user_data);
             if (listener.dead != 0) kernel.violated("an accept on a listener that can never accept", sqe.user_data);
             if (is_spinning(kernel, listener)) kernel.violated("an accept right after descriptors ran out", sqe.user_data);
+            if (operation.is_multishot() and kernel.no_multishot_accept) {
+                kernel.finish(index, negative(.INVAL), 0);
+                return false;
+            }
             listener.acceptor = index;
             operation.listener = listener;
             return true;
@@ -80,9 +84,10 @@ fn begin_stream(kernel: anytype, index: u32, socket: *Network.Socket) bool {
     switch (operation.sqe.opcode) {
         .RECV => {
             kernel.counts.receives += 1;
-            if (kernel.refused_receives > 0) {
-                kernel.refused_receives -= 1;
-                kernel.finish(index, socket.inject(negative(.INVAL)), 0);
+            const unknown = operation.is_multishot() and kernel.no_multishot_recv;
+            if (unknown or kernel.refused_receives > 0) {
+                if (!unknown) kernel.refused_receives -= 1;
+                kernel.finish(index, if (unknown) negative(.INVAL) else socket.inject(negative(.INVAL)), 0);
                 return false;
             }
             if (socket.receiver != null) kernel.violated("two receives on one stream", operation.sqe.user_data);

@@ -54,6 +54,8 @@ pub fn ModelType(comptime Ring: type) type {
                 .peers = .{ .kernel = kernel },
                 .listener_count = options.listeners,
             };
+            kernel.no_multishot_accept = options.config.multishot_accept == 0;
+            kernel.no_multishot_recv = options.config.multishot_recv == 0;
             kernel.world = .{ .context = self, .act = act, .sleeps = sleeps };
             const handler = Handler{ .app = &self.app, .deadlines = &self.worker.deadlines };
             var errno: i32 = 0;
@@ -98,6 +100,8 @@ pub fn ModelType(comptime Ring: type) type {
                 const flags = connection.flags;
                 if (flags.dirty) self.kernel.violated("asleep with a connection to look at", connection.slot);
                 if (connection.phase == .free) continue;
+                if (connection.phase == .open and (flags.paused or flags.choked) and connection.receive == .armed)
+                    self.kernel.violated("asleep with a receive that nobody wants", connection.slot);
                 if (connection.ops == 0 and (flags.paused or flags.choked or flags.peer_ended)) continue;
                 if (connection.ops == 0) self.kernel.violated("asleep over a connection without an operation", connection.slot);
                 if (connection.queue_first != null and connection.send == .none and connection.phase != .releasing)
@@ -110,9 +114,10 @@ pub fn ModelType(comptime Ring: type) type {
                 self.worker.now_ns = self.kernel.now_ns;
                 self.app.act(self.worker);
             }
+            self.kernel.failed_enters = .initEmpty();
             const result, self.state = self.worker.turn(timeout_ns);
             if (result != 0) self.failure = result;
-            if (result != self.kernel.failed_enter and result != 0) self.kernel.violated("a turn fails for no reason", @intCast(-result));
+            if (result > 0 or (result < 0 and !self.kernel.failed_enters.isSet(@intCast(-result)))) self.kernel.violated("a turn fails for no reason", @abs(result));
             books.compare(self);
             time.check_overdue(&self.app, self.worker);
         }

@@ -111,6 +111,7 @@ pub fn check_linger(app: *Application, connection: *const Connection) void {
         .socket => |socket| socket,
         else => return,
     };
+    if (!socket.shut and !socket.broken) app.kernel.violated("lingering without having said our end", socket.id); // F55
     if (socket.linger_until_ns == 0) socket.linger_until_ns = connection.phase_until_ns;
     if (socket.linger_until_ns != connection.phase_until_ns) app.kernel.violated("lingering is put off", socket.id);
 }
@@ -125,7 +126,7 @@ pub fn check_lost(app: *Application, worker: anytype, session: *Session) void {
     const sound = switch (@as(E, @enumFromInt(session.reason))) {
         .TIMEDOUT => is_time(app, worker, session),
         .CONNRESET, .PIPE => socket.broken or socket.peer_closed,
-        .NOBUFS => session.connection.?.queued_bytes > worker.config.send_queue_limit,
+        .NOBUFS => socket.taint.aborted, // by the queue's limit
         .NODATA => socket.taint.file_shrank,
         else => false,
     };

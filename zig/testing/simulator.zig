@@ -25,6 +25,9 @@ pub const Verdict = struct {
     bytes: u64,
     connections: u64,
     sabotaged: u64,
+    /// Places of the application's own that were received into, and pieces that grew in the queue.
+    targets: u64,
+    extended: u64,
     struck: faults_module.Struck,
 };
 
@@ -52,7 +55,7 @@ pub fn SimulatorType(comptime Ring: type) type {
             if (random.boolean()) model.app.time_chance = 1 + random.uintLessThan(u16, 300);
             if (random.boolean()) model.app.chunk_chance = 1 + random.uintLessThan(u16, 1000);
             if (random.boolean()) model.app.target_chance = 1 + random.uintLessThan(u16, 1000);
-            if (random.uintLessThan(u8, 8) == 0) kernel.enter_ns = 0; // a clock that stands still
+            if (random.uintLessThan(u8, 8) == 0) kernel.clock_step_ns = 1 + random.uintLessThan(u64, 4_000_000);
             add_peers(model, random);
             play(model, random);
             if (verbose and model.failed()) model.print_left();
@@ -64,6 +67,8 @@ pub fn SimulatorType(comptime Ring: type) type {
                 .bytes = total_bytes(model),
                 .connections = model.worker.metrics.accepted + model.worker.metrics.connected,
                 .sabotaged = kernel.counts.sabotaged,
+                .targets = model.app.owners.targets,
+                .extended = model.app.owners.extended,
                 .struck = kernel.struck,
             };
         }
@@ -185,7 +190,7 @@ fn random_options(seed: u64, random: std.Random) model_module.Options {
             .write_high_water = 512,
             .write_low_water = 128,
             .send_queue_pause = 1024,
-            .send_queue_limit = if (random.boolean()) 8 * 1024 else 1 << 20,
+            .send_queue_limit = ([_]u64{ 1 << 20, 8 * 1024, 600 + random.uintLessThan(u64, 2000) })[random.uintLessThan(usize, 3)],
             .turn_budget_ns = if (random.boolean()) 100_000 else 1_000_000,
         },
     };
@@ -194,15 +199,29 @@ fn random_options(seed: u64, random: std.Random) model_module.Options {
 pub const Simulator = SimulatorType(FakeRing);
 
 /// Runs a seed, and says what went wrong in a way that plays again.
-pub fn expect_sound(seed: u64) !void {
+pub fn expect_sound(seed: u64) !Verdict {
     const verdict = try Simulator.run(seed, .none);
-    const text = verdict.violation orelse return;
-    std.debug.print("\nseed {d}: {s} ({x}); again: zig build simulate -- {d}\n", .{ seed, text, verdict.user_data, seed });
+    const text = verdict.violation orelse return verdict;
+    std.debug.print("\nseed {d}: {s} ({x}); again: zig build simulate -- {d} 1\n", .{ seed, text, verdict.user_data, seed });
     return error.SimulationFailed;
 }
 
-test "the simulator's smoke seeds" {
-    for (0..120) |seed| try expect_sound(seed);
+test "the simulator's smoke seeds, in which every fault strikes" {
+    var struck = faults_module.Struck.initFill(0);
+    var lent: u64 = 0;
+    var extended: u64 = 0;
+    for (0..120) |seed| {
+        const verdict = try expect_sound(seed);
+        for (std.enums.values(faults_module.Faults.Kind)) |kind| struck.getPtr(kind).* += verdict.struck.get(kind);
+        lent += verdict.targets;
+        extended += verdict.extended;
+    }
+    for (std.enums.values(faults_module.Faults.Kind)) |kind| {
+        if (struck.get(kind) > 0) continue;
+        std.debug.print("\nnever struck: {s}\n", .{@tagName(kind)});
+        return error.FaultThatNeverStrikes;
+    }
+    try std.testing.expect(lent > 0 and extended > 0);
 }
 
 /// A run that fails, or trips one of the worker's own assertions: in a child, whose end tells.
