@@ -6,6 +6,7 @@ run on what would be shipped. Interpreters that are not found are skipped, with 
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -114,10 +115,12 @@ def zig(session: nox.Session) -> None:
         "python", "-m", "ziglang", "build", "test", "--summary", "new", *session.posargs, env=env
     )
     if not session.posargs:
-        # The HTTP parser without a server; without conftest.py, which imports pyuring.
+        # The HTTP parser without a server, the simulator on some seeds; without conftest.py, which
+        # imports pyuring.
         install(session, "tests")
-        parser = ("tests/test_http1.py", "tests/test_http1_differential.py")
-        session.run("pytest", "--noconftest", *parser, env=env)
+        alone = ("http1", "http1_differential", "canaries")
+        files = [f"tests/test_{name}.py" for name in alone]
+        session.run("pytest", "--noconftest", *files, env=env)
 
 
 @nox.session(python=PYTHONS, requires=["build"])
@@ -196,10 +199,15 @@ def kernels(session: nox.Session) -> None:
 
 @nox.session
 def simulate(session: nox.Session) -> None:
-    """Run the simulator on many seeds: `nox -s simulate -- SEED COUNT`."""
-    arguments = session.posargs or ["0", "20000"]
+    """Find planted bugs, then run many seeds: `nox -s simulate -- --seeds N --first SEED`."""
+    parser = argparse.ArgumentParser("nox -s simulate --")
+    parser.add_argument("--seeds", type=int, default=100_000)
+    parser.add_argument("--first", type=int, default=0)
+    asked = parser.parse_args(session.posargs)
     env = zig_environment(session)
-    session.run("python", "-m", "ziglang", "build", "simulate", "--", *arguments, env=env)
+    session.run("python", "tests/canaries.py", env=env)
+    seeds = (str(asked.first), str(asked.seeds))
+    session.run("python", "-m", "ziglang", "build", "simulate", "--", *seeds, env=env)
 
 
 @nox.session(requires=["build"])
