@@ -89,11 +89,11 @@ pub const Faults = struct {
 
     fn most(comptime name: []const u8) u16 {
         const rare = .{
-            "receive_error", "send_error",   "oversleep", "file_error", "file_shrinks", "poll_error",
+            "receive_error", "send_error",   "oversleep", "file_error", "file_shrinks",
             "fail_enter",    "accept_fatal",
         };
         inline for (rare) |other| if (comptime std.mem.eql(u8, name, other)) return 8;
-        const seldom = .{ "accept_error", "close_error", "stale_completion", "unknown_completion", "no_buffer", "close_stolen" };
+        const seldom = .{ "poll_error", "accept_error", "close_error", "stale_completion", "unknown_completion", "no_buffer", "close_stolen" };
         inline for (seldom) |other| if (comptime std.mem.eql(u8, name, other)) return 100;
         return 300;
     }

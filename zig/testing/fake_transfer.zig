@@ -347,7 +347,7 @@ fn cancel(kernel: anytype, index: u32) void {
     const operation = &kernel.operations.items[target];
     if (operation.state == .over) return kernel.finish(index, negative(.NOENT), 0);
     if (kernel.sabotages(.ignore_cancel)) return kernel.finish(index, 0, 0);
-    if (kernel.chance(kernel.faults.cancel_missed)) {
+    if (kernel.strikes(.cancel_missed)) {
         return kernel.finish(index, negative(if (kernel.random().boolean()) .NOENT else .ALREADY), 0);
     }
     operation.cancelled = true;
