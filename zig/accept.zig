@@ -106,8 +106,8 @@ pub fn completed(worker: anytype, index: u32, cqe: *const linux.io_uring_cqe) vo
     if (cqe.res >= 0) return admit(worker, cqe.res, index);
     switch (kernel.errno_of(cqe.res)) {
         .CANCELED, .INTR, .AGAIN => {},
-        .MFILE, .NFILE, .NOMEM, .NOBUFS => {
-            // Out of descriptors or memory: arming at once would spin. The clients wait in the
+        .MFILE, .NFILE, .NOMEM, .NOBUFS, .NOSPC => {
+            // Out of descriptors, memory or epoll's watches: arming at once would spin. The clients wait in the
             // backlog until the time is over or a connection has ended.
             worker.metrics.errors_accept += 1;
             listener.backing_off = true;

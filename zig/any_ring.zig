@@ -71,6 +71,13 @@ pub const AnyRing = union(enum) {
         };
     }
 
+    /// A connection that waits in a listener's queue, or -EAGAIN; never blocks.
+    pub fn accept_now(self: *AnyRing, listener: i32) i32 {
+        return switch (self.*) {
+            inline else => |*ring| ring.accept_now(listener),
+        };
+    }
+
     // What is no operation of a ring is the same under both.
 
     /// The clock that a worker on this ring goes by.
@@ -81,11 +88,6 @@ pub const AnyRing = union(enum) {
     /// Closes a descriptor that no operation names, at once.
     pub fn close_descriptor(_: *AnyRing, fd: i32) void {
         kernel.close(fd);
-    }
-
-    /// A connection that waits in a listener's queue, or -EAGAIN; never blocks.
-    pub fn accept_now(_: *AnyRing, listener: i32) i32 {
-        return kernel.accept_nonblocking(listener);
     }
 
     /// Sends a part of a file on a socket: how many bytes the socket took, or -errno.

@@ -58,7 +58,7 @@ pub const Descriptor = struct {
 
 pub const Interest = struct {
     epoll: i32,
-    /// By descriptor number; grows, so a pointer into it holds until the next `await_ready`.
+    /// By descriptor number; grows, so a pointer into it holds until the next `place_of`.
     descriptors: []Descriptor,
     memory: []align(std.heap.page_size_min) u8,
 
@@ -89,13 +89,17 @@ pub const Interest = struct {
         return &self.descriptors[@intCast(fd)];
     }
 
-    /// Lets the entry wait until its descriptor is ready. 0, or -errno when it cannot.
-    pub fn await_ready(self: *Interest, sqe: *const Sqe) i32 {
-        if (sqe.fd < 0) return kernel.negative(.BADF);
-        const descriptor = self.find(sqe.fd) orelse self.grow(sqe.fd) orelse return kernel.negative(.NOMEM);
+    /// The place where an entry is to wait, or null without memory for it.
+    pub fn place_of(self: *Interest, sqe: *const Sqe) ?*Pending {
+        const descriptor = self.find(sqe.fd) orelse self.grow(sqe.fd) orelse return null;
         const reads = sqe.opcode == .RECV or sqe.opcode == .ACCEPT or sqe.opcode == .READ;
-        const place = if (reads) &descriptor.reader else &descriptor.writer;
+        return if (reads) &descriptor.reader else &descriptor.writer;
+    }
+
+    /// Lets the entry wait there until its descriptor is ready. 0, or -errno when it cannot.
+    pub fn await_ready(self: *Interest, sqe: *const Sqe, place: *Pending) i32 {
         assert(!place.is_there());
+        const descriptor = self.find(sqe.fd).?;
         place.* = Pending.of(sqe);
         if (descriptor.watched & descriptor.wanted() == descriptor.wanted()) return 0;
         // Whoever shares the listener may take the connection first: accepting must not block.
@@ -106,6 +110,7 @@ pub const Interest = struct {
     }
 
     fn grow(self: *Interest, fd: i32) ?*Descriptor {
+        if (fd < 0) return null;
         const needed = (@as(usize, @intCast(fd)) + 1) * @sizeOf(Descriptor);
         const memory = kernel.map_anonymous(@max(2 * self.memory.len, needed)) orelse return null;
         @memcpy(memory[0..self.memory.len], self.memory);
@@ -133,10 +138,17 @@ pub const Interest = struct {
         const exclusive: u32 = if (descriptor.reader.opcode == .ACCEPT) EPOLL.EXCLUSIVE else 0;
         var event = linux.epoll_event{ .events = wanted | exclusive, .data = .{ .fd = fd } };
         var result = self.control(if (descriptor.watched == 0) EPOLL.CTL_ADD else EPOLL.CTL_MOD, fd, &event);
-        // The application may have closed the number behind our back, and got it anew.
+        // Closed behind our back, and the number is another file's: mistakes of the application.
         if (result == kernel.negative(.NOENT)) result = self.control(EPOLL.CTL_ADD, fd, &event);
+        if (result == kernel.negative(.EXIST)) result = self.control(EPOLL.CTL_MOD, fd, &event);
         if (result == 0) descriptor.watched = wanted;
         return result;
+    }
+
+    /// The number has just come from the kernel: whatever was watched under it is closed, be it by
+    /// the owner of a listener or, by mistake, by the application.
+    pub fn renew(self: *Interest, fd: i32) void {
+        if (self.find(fd)) |descriptor| descriptor.watched = 0;
     }
 
     /// Before a descriptor is closed: a child that has inherited it would keep its events coming.

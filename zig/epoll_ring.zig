@@ -138,6 +138,7 @@ pub const EpollRing = struct {
     }
 
     fn carry_out(self: *EpollRing, sqe: *const Sqe) void {
+        if (sqe.opcode == .CONNECT) self.interest.renew(sqe.fd);
         const result = switch (sqe.opcode) {
             .RECV, .ACCEPT, .READ, .POLL_ADD => kernel.negative(.AGAIN),
             .SEND, .SENDMSG => send(sqe.fd, &Pending.of(sqe)),
@@ -150,8 +151,16 @@ pub const EpollRing = struct {
         // A connect says AGAIN when a Unix listener's queue is full: that is never reported ready.
         const waits: kernel.E = if (sqe.opcode == .CONNECT) .INPROGRESS else .AGAIN;
         if (result != kernel.negative(waits)) return self.post(sqe.user_data, result, 0);
-        const refused = self.interest.await_ready(sqe);
-        if (refused < 0) self.post(sqe.user_data, refused, 0);
+        self.wait_for(sqe);
+    }
+
+    fn wait_for(self: *EpollRing, sqe: *const Sqe) void {
+        const no_place = kernel.negative(if (sqe.fd < 0) .BADF else .NOMEM);
+        const place = self.interest.place_of(sqe) orelse return self.post(sqe.user_data, no_place, 0);
+        // Who waits there already waits for a file that the application has closed.
+        if (place.is_there()) self.finish(place, kernel.negative(.BADF));
+        const result = self.interest.await_ready(sqe, place);
+        if (result < 0) self.post(sqe.user_data, result, 0);
     }
 
     fn send(fd: i32, pending: *const Pending) i32 {
@@ -234,6 +243,7 @@ pub const EpollRing = struct {
     fn accept(self: *EpollRing, listener: i32, pending: *Pending) bool {
         const result = kernel.result_of(linux.accept4(listener, null, null, pending.rw_flags));
         if (result == kernel.negative(.AGAIN)) return false;
+        if (result >= 0) self.interest.renew(result);
         if (result >= 0) self.shot(pending, result, 0) else self.finish(pending, result);
         if (pending.is_there()) return true;
         // Whoever shares the listener is next: armed anew, we stand behind them (decision 0008).
@@ -270,6 +280,13 @@ pub const EpollRing = struct {
 
     fn room(self: *const EpollRing) usize {
         return self.cqes.len - self.cq_ready();
+    }
+
+    /// A connection that waits in a listener's queue, or -EAGAIN; never blocks.
+    pub fn accept_now(self: *EpollRing, listener: i32) i32 {
+        const result = kernel.accept_nonblocking(listener);
+        if (result >= 0) self.interest.renew(result);
+        return result;
     }
 
     pub fn cq_ready(self: *const EpollRing) u32 {

@@ -273,6 +273,27 @@ test "alike: a multishot accept takes who waits and who comes, until it is cance
     });
 }
 
+test "a number that comes anew is watched anew, whoever waited under it" {
+    var failure: i32 = 0;
+    var stage: StageType(EpollRing) = undefined;
+    try stage.init(try EpollRing.init(8, 16, &failure));
+    defer stage.deinit();
+    stage.recv_multishot(1);
+    try stage.settle();
+    kernel.close(stage.ours); // the application's mistake
+    var pair: [2]i32 = undefined;
+    _ = linux.socketpair(linux.AF.UNIX, linux.SOCK.STREAM | linux.SOCK.NONBLOCK, 0, &pair);
+    defer kernel.close(pair[1]);
+    try expectEqual(stage.ours, pair[0]);
+    stage.ring.interest.renew(pair[0]); // as an accept does
+    stage.recv_multishot(2);
+    try expectEqual(5, linux.write(pair[1], "alive", 5));
+    try stage.settle();
+    try expectEqual(Outcome{ .user_data = 1, .res = kernel.negative(.BADF) }, stage.outcomes[0]);
+    try expectEqual(2, stage.outcomes[1].user_data);
+    try expectEqual(5, stage.outcomes[1].res);
+}
+
 test "entries wait while the completions have no room, and none is lost" {
     var failure: i32 = 0;
     var ring = try EpollRing.init(8, 0, &failure);
