@@ -151,9 +151,23 @@ def unavailable(number: int) -> RingUnavailableError:
         return RingUnavailableError(
             number,
             f"no descriptor is left for the ring: {os.strerror(number)}",
-            "raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE= in systemd)",
+            remedy(number),
         )
     return RingUnavailableError(number)
+
+
+def no_thread() -> BlockingIOError:
+    """Return the error for a thread that a limit keeps from starting; Python names none."""
+    return BlockingIOError(errno.EAGAIN, "no further thread may be started")
+
+
+def remedy(number: int | None) -> str:
+    """Return what helps against a limit that a system call met, or nothing."""
+    if number in (errno.EMFILE, errno.ENFILE):
+        return "raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE= in systemd)"
+    if number == errno.EAGAIN:  # of fork and of a thread's start
+        return "raise RLIMIT_NPROC (ulimit -u) or the cgroup's pids.max (TasksMax= in systemd)"
+    return ""
 
 
 def _permission() -> tuple[str, str]:

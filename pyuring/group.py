@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pyuring.channel import Message
+from pyuring.errors import remedy
 from pyuring.processes import Process, describe_status
 from pyuring.slots import Slot
 
@@ -177,7 +178,8 @@ class Group:
         try:
             process = Process(self._arguments, listeners, told, self._generation)
         except OSError as error:
-            self._log(f"cannot start a process: {error.strerror}")
+            helps = remedy(error.errno)
+            self._log("; ".join(filter(None, (f"cannot start a process: {error.strerror}", helps))))
             slot.retry = self._later(max(slot.pause_after(0.0), 0.5), self._start, slot)
             return
         slot.successor = process

@@ -11,6 +11,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+from pyuring.errors import RingUnavailableError, remedy
 from pyuring.options import DEFAULT_BIND, TABLE, Options
 from pyuring.reports import notice_nothing
 from pyuring.usage import UsageError, say
@@ -79,8 +80,11 @@ def start(engine: Engine) -> None:
     """Start an engine; what keeps it from that is the caller's to put right."""
     try:
         engine.start()
+    except RingUnavailableError as error:
+        raise UsageError(error.strerror) from None
     except (OSError, ValueError) as error:
-        raise UsageError(getattr(error, "strerror", None) or error) from None
+        text, helps = getattr(error, "strerror", None), remedy(getattr(error, "errno", None))
+        raise UsageError("; ".join(filter(None, (text or str(error), helps)))) from None
 
 
 def application(options: Options) -> Application:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pyuring import _native
 from pyuring.accepting import Accepting
 from pyuring.connector import Connector
-from pyuring.errors import EngineClosedError, WrongThreadError
+from pyuring.errors import EngineClosedError, WrongThreadError, no_thread
 from pyuring.reports import report
 from pyuring.timers import Handle, TimerHandle, TimerQueue
 from pyuring.transport import Transport
@@ -183,7 +183,10 @@ class Worker:
 
     def start(self) -> None:
         """Start the thread and wait until it accepts; raises what kept it from doing so."""
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise no_thread() from error
         self._started.wait()
         if self.failure is not None:
             self._thread.join()
