@@ -150,11 +150,14 @@ def test_f15_the_kernels_own_switch_is_obeyed(
 # --- limits (F16, F21) ---------------------------------------------------------------------
 
 
-def test_f16_little_locked_memory_means_a_lower_tier_with_the_limit_named() -> None:
+def test_f16_little_locked_memory_means_less_of_a_tier_or_none_with_the_limit_named() -> None:
     need_root("prlimit", "setpriv")  # root itself is not held to it
     outcome = serve("--workers", "2", prefix=("prlimit", "--memlock=65536:65536", *NOBODY))
-    assert outcome.status == 0, outcome.text
-    assert outcome.tier == "HIGH" or "RLIMIT_MEMLOCK is 64 KiB" in outcome.text
+    # The kernel counts a user's memory, not a process's, so what is left is not ours to say.
+    if outcome.tier != "HIGH":
+        assert "RLIMIT_MEMLOCK is 64 KiB" in outcome.text
+        assert "ulimit -l" in outcome.text
+    assert outcome.status == (0 if outcome.tier else 2)
 
 
 @pytest.mark.parametrize(("limit", "workers", "runs"), [(64, 1, True), (64, 16, False)])
