@@ -27,6 +27,7 @@ PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 # do with the interpreter are spared.
 IN_BETWEEN = ("3.11", "3.12")
 SLOW_ALIKE = (
+    "faults",
     "test_http_table.py",
     "test_kernels.py",
     "test_processes.py",
@@ -151,6 +152,17 @@ def stress(session: nox.Session) -> None:
     install(session, "tests")
     session.install("-q", "--force-reinstall", "--no-deps", str(host_wheel()))
     session.run("pytest", "tests/stress", *session.posargs, env={"PYURING_STRESS": "1"})
+
+
+@nox.session(requires=["build"])
+def faults(session: nox.Session) -> None:
+    """Inject faults on the real kernel, some 20 minutes; seconds of churn may be given."""
+    install(session, "tests")
+    session.install("-q", "--force-reinstall", "--no-deps", str(host_wheel()))
+    seconds, *rest = session.posargs or ["300"]
+    env = zig_environment(session)
+    env |= {"PYURING_FAULTS": "1", "PYURING_FAULTS_SECONDS": seconds}
+    session.run("pytest", "-s", "tests/faults", *rest, env=env)
 
 
 @nox.session
