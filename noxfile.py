@@ -28,6 +28,8 @@ PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 IN_BETWEEN = ("3.11", "3.12")
 SLOW_ALIKE = (
     "faults",
+    "test_kernels.py",
+    "faults",
     "test_http_table.py",
     "test_kernels.py",
     "test_processes.py",

@@ -20,7 +20,6 @@ import pytest
 from command import READY, ROOT
 from peers import echoes
 
-
 SERVE = ["serve", "examples.echo:Echo", "--bind", "127.0.0.1:0"]
 
 PROGRAM = """
