@@ -114,9 +114,9 @@ ACCEPT = (
 RECEIVE = (
     Canary(
         "takes_enobufs_for_the_end", "D", "F26", 100, "receive.zig",
-        ".NOBUFS => worker.metrics.enobufs += 1,",
-        ".NOBUFS => if (ON) closing.abort(worker, connection, -res) else {\n"
-        "            worker.metrics.enobufs += 1;\n        },",
+        "            worker.metrics.enobufs += 1;",
+        "            if (ON) return closing.abort(worker, connection, -res);\n"
+        "            worker.metrics.enobufs += 1;",
     ),
     Canary(
         "loses_buffers_of_former_owners", "D", "F27", 100, "receive.zig",

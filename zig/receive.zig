@@ -160,7 +160,10 @@ fn ended(worker: anytype, connection: *Connection, res: i32) void {
     }
     switch (kernel.errno_of(res)) {
         .CANCELED, .INTR, .AGAIN => {},
-        .NOBUFS => worker.metrics.enobufs += 1,
+        .NOBUFS => {
+            worker.metrics.enobufs += 1;
+            connection.last_receive_ns = worker.now_ns; // its bytes wait: it is not idle (F62)
+        },
         else => {
             if (connection.phase == .open or connection.phase == .flushing) worker.metrics.errors_receive += 1;
             connection.flags.peer_ended = true;

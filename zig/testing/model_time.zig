@@ -138,14 +138,12 @@ fn is_time(app: *Application, worker: anytype, session: *Session) bool {
     const config = &worker.config;
     const now_ns = app.kernel.now_ns + std.time.ns_per_ms;
     const connection = session.connection.?;
-    // After a gap one turn reads what came; not what a slow kernel has not carried out by then, or
-    // what waits for a buffer.
-    const starved = socket.starved_ns != 0 and socket.starved_ns >= connection.last_receive_ns;
-    if (now_ns - app.kernel.jumped_ns < gap_forgiven_ns and (starved or !is_prompt(app))) return true;
+    // After a gap one turn reads what came; not what a slow kernel has not carried out by then.
+    if (now_ns - app.kernel.jumped_ns < gap_forgiven_ns and !is_prompt(app)) return true;
     const stuck = config.write_timeout_ns != 0 and connection.queued_bytes > 0;
     if (stuck and now_ns - socket.sent_ns >= config.write_timeout_ns) return true;
     if (config.idle_timeout_ns == 0 or now_ns - socket.moved_ns < config.idle_timeout_ns) return false;
-    if (socket.inbound.length() > 0 and reads_at_once(app, connection) and !starved)
+    if (socket.inbound.length() > 0 and reads_at_once(app, connection))
         app.violated("timed out with its bytes unread", session);
     return true;
 }

@@ -89,6 +89,25 @@ test "test_f62 after the clock has jumped, what came meanwhile is read before an
     try rows.end(model);
 }
 
+test "test_f62 who found no buffer after the clock has jumped has not been idle" {
+    var options = with_idle(10 * rows.second);
+    options.config.buffer_count = 2;
+    options.config.buffer_size = 64;
+    const model = try rows.start(options, .echo);
+    defer model.destroy();
+    var talkers: [40]*@import("fake_network.zig").Socket = undefined;
+    for (&talkers) |*socket| socket.* = try rows.open(model);
+    model.turn(rows.second);
+    model.kernel.now_ns += 60 * rows.second;
+    for (talkers) |socket| try expectEqual(32, rows.write(model, socket, 0, 32));
+    model.turns(100);
+    for (talkers) |socket| {
+        try expect(rows.session_of(model, socket).state == .live);
+        try expectEqual(32, rows.read(model, socket));
+    }
+    try rows.end(model);
+}
+
 test "a deadline of the handler's is told once, when it has come" {
     const model = try rows.start(.{}, .sink);
     defer model.destroy();
