@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from border import surface
+from border import events, surface
 from border.fuzz import GROUPS, group_of, subjects_of
+from conftest import RunPython
 
 import pyuring
 
@@ -39,6 +40,26 @@ def test_f53_every_public_call_refuses_junk_in_words(group: str, seed: int, tmp_
     print(done.stdout[-200:])
     trail = notes.read_text("utf-8") if done.returncode not in (0, 1) else ""
     assert done.returncode == 0, f"{done.stdout[:8000]}\n{done.stderr[-4000:]}\n{trail}"
+
+
+@pytest.mark.parametrize("kind", [k for k in events.KINDS if k not in ("echo", "ring", "canary")])
+def test_f52_many_events_leave_nothing_behind(kind: str, run_python: RunPython) -> None:
+    # echo and ring: test_interpreters.py
+    done = run_python(COUNT, kind, str(3000 if kind != "errors" else 600))
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_many_events_leave_behind_is_noticed(run_python: RunPython) -> None:
+    assert run_python(COUNT, "canary", "3000").returncode == 1
+
+
+COUNT = """
+import sys
+sys.path.insert(0, "tests")
+from border import events
+events.main(*sys.argv[1:])
+"""
 
 
 def test_every_public_call_is_tried_or_left_out_with_a_reason() -> None:

@@ -197,13 +197,12 @@ class Notes:
             self.findings.setdefault(complaint, "\n    ".join(["", *self.lines[-4:]]))
 
 
-def prepare(group: str) -> None:
+def prepare() -> None:
     """Make this process harmless: nothing to overwrite, nothing large, nothing to answer."""
     os.chdir(tempfile.mkdtemp(prefix="pyuring-border-"))
     with open(os.devnull, "r+b") as null:
         os.dup2(null.fileno(), 0)
-        if group == "ring":
-            os.dup2(null.fileno(), 1)
+        os.dup2(null.fileno(), 1)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
     warnings.simplefilter("ignore")
     sys.unraisablehook = lambda _: None
@@ -221,7 +220,7 @@ def main(group: str, examples: str, seed: str, path: str) -> None:
     answer = os.dup(1)
     complaints = os.fdopen(os.dup(2), "w")
     faulthandler.enable(complaints)
-    prepare(group)
+    prepare()
     notes = Notes(path)
     calls = [call for call in public_calls() if group_of(call) == group]
     only = os.environ.get("PYURING_BORDER_ONLY")
