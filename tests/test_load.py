@@ -218,6 +218,42 @@ def test_f62_after_a_suspension_what_came_meanwhile_is_read_first() -> None:
             process.kill()
 
 
+def test_f62_what_came_during_a_slow_handler_is_read_before_a_drain_closes_anybody() -> None:
+    quiet = 0.3
+    entered, leave = threading.Event(), threading.Event()
+
+    class Slow(Echo):
+        def data_received(self, data: bytes) -> None:
+            if data == b"slow":
+                entered.set()
+                leave.wait(PATIENCE)
+            self.transport.write(data)
+
+    with serve(Slow, drain_quiet=quiet) as engine:
+        with connect(engine.address) as slow, connect(engine.address) as other:
+            with connect(engine.address) as silent:
+                ending = threading.Thread(target=engine.shutdown)
+                ending.start()
+                silent.settimeout(quiet / 10)
+                while True:  # both others speak until the silent one has been closed
+                    for peer in (slow, other):
+                        peer.sendall(b"tick")
+                        assert read_exactly(peer, 4) == b"tick"
+                    try:
+                        assert silent.recv(1) == b""
+                        break
+                    except TimeoutError:
+                        pass
+            slow.sendall(b"slow")
+            assert entered.wait(PATIENCE)
+            other.sendall(b"ping")
+            threading.Event().wait(2 * quiet)  # the handler's time itself
+            leave.set()
+            assert read_exactly(other, 4) == b"ping"
+            assert read_exactly(slow, 4) == b"slow"
+        ending.join(PATIENCE)
+
+
 def test_f47_a_thread_of_ones_own_runs_beside_a_busy_engine() -> None:
     notebook = Notebook()
     counted = 0

@@ -15,9 +15,12 @@ const gap_ns = 1 * std.time.ns_per_s;
 const look_again_ns = std.time.ns_per_s / 10;
 
 /// True when the worker woke much later than it asked to: what came meanwhile is read first, so
-/// that live peers are not timed out for our own absence (F62).
+/// that live peers are not timed out for our own absence (F62). While draining a moment is enough
+/// for that: a handler that took long, when others' requests came and wait in their sockets.
 pub fn is_gap(worker: anytype) bool {
-    const late = worker.now_ns > worker.wake_by_ns +| gap_ns;
+    const moment = std.math.clamp(worker.quiet_ns / 2, std.time.ns_per_ms, gap_ns);
+    const gap = if (worker.draining) moment else gap_ns;
+    const late = worker.now_ns > worker.wake_by_ns +| gap;
     worker.wake_by_ns = std.math.maxInt(u64);
     return late;
 }
