@@ -129,6 +129,22 @@ def test_shutdown_lets_a_request_finish_and_says_close() -> None:
         thread.join()
 
 
+def test_shutdown_waits_for_the_rest_of_a_head_that_has_begun() -> None:
+    quiet = 0.1
+    with served(hello, engine_drain_quiet=quiet) as engine, Client(engine.address) as client:
+        client.send(b"GET / HTTP/1.1\r\n")
+        until(lambda: engine.metrics().bytes_received > 0)
+        with Client(engine.address) as silent:
+            thread = threading.Thread(target=engine.shutdown)
+            thread.start()
+            assert silent.ended()
+        time.sleep(2 * quiet)  # the pause itself
+        client.send(HOST + b"\r\n")
+        reply = client.reply()
+        assert (reply.body, reply["Connection"]) == (b"Hello, world!", "close")
+    thread.join(PATIENCE)
+
+
 def test_replies_that_a_reset_cuts_off_leave_nothing_behind() -> None:
     with served(lambda request: bytes(5 * MIB)) as engine:
         for _ in range(20):

@@ -140,6 +140,7 @@ fn head(worker: *PythonWorker, http: *HttpConnection, bytes: []const u8) usize {
             }
             if (http.head_until_ns == 0 and parser.started() and http.gateway.config.head_timeout_ns != 0) {
                 http.head_until_ns = worker.now_ns + http.gateway.config.head_timeout_ns;
+                http.connection.flags.busy = true; // a pause within a head is not the quiet of a drain
             }
             return 0;
         },
