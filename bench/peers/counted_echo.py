@@ -1,0 +1,52 @@
+"""An echo engine that tells what it holds: `counted_echo.py TIER WORKERS` listens on a free port.
+
+Each line on standard input is answered by one of JSON: `state` with the metrics and what the
+interpreter and the kernel count for this process, `pause` and `resume` when accepting has stopped
+and begun again. The end of standard input ends it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import json
+import os
+import sys
+import threading
+from typing import Any
+
+from examples.echo import Echo
+from pyuring import Engine
+
+
+def state(engine: Engine) -> dict[str, Any]:
+    """Count what could be lost; after a collection, so that garbage is not taken for a leak."""
+    gc.collect()
+    return {
+        "metrics": dataclasses.asdict(engine.metrics()),
+        "objects": len(gc.get_objects()),
+        "blocks": sys.getallocatedblocks(),
+        "threads": threading.active_count(),
+        "files": len(os.listdir("/proc/self/fd")) - 1,
+    }
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    tier, workers = sys.argv[1], int(sys.argv[2])
+    with Engine(Echo, "127.0.0.1:0", tier=tier, workers=workers, write_timeout=20.0) as engine:
+        print(f"listening on {engine.address} (tier {engine.tier.name})", file=sys.stderr)
+        for line in sys.stdin:
+            answer: dict[str, Any] = {}
+            if line.strip() == "pause":
+                engine.pause_accept()
+            elif line.strip() == "resume":
+                engine.resume_accept()
+            else:
+                answer = state(engine)
+            print(json.dumps(answer), flush=True)
+        engine.shutdown(5.0)
+
+
+if __name__ == "__main__":
+    main()
