@@ -20,7 +20,15 @@ from typing import Any
 
 import report
 from harness import exit_with
-from soak_servers import LEVELS, NEVER, EchoServer, HttpServer, SoakServer, State, temporary_folder
+from soak_servers import (
+    LEVELS,
+    NEVER,
+    CountedServer,
+    HttpServer,
+    SoakServer,
+    State,
+    temporary_folder,
+)
 from soak_trouble import Trouble
 
 SETTLE_SECONDS = 60.0
@@ -128,9 +136,10 @@ class Soak:
             folder = stack.enter_context(temporary_folder())
             servers: list[SoakServer] = []
             for tier in self.options.tiers.split(","):
-                for make in (HttpServer, EchoServer):
-                    servers.append(make(tier, folder))
-                    stack.callback(servers[-1].kill)
+                servers.append(HttpServer(tier, folder))
+                stack.callback(servers[-1].kill)
+                servers.append(CountedServer("echo", tier, folder))
+                stack.callback(servers[-1].kill)
                 self.pairs.append((Watched(servers[-2]), Watched(servers[-1])))
             self._cycle(self.options.warmup, warm=False)
             self.began = time.monotonic()

@@ -136,14 +136,14 @@ class HttpServer(SoakServer):
         return self.process.wait(90)
 
 
-class EchoServer(SoakServer):
-    """peers/counted_echo.py with two workers."""
+class CountedServer(SoakServer):
+    """peers/counted.py: an engine, `echo` or `http`, that counts what it holds."""
 
-    name = "echo"
-
-    def __init__(self, tier: str, folder: str, workers: int = 2) -> None:
+    def __init__(self, kind: str, tier: str, folder: str, workers: int = 2) -> None:
+        self.name = kind
         self._lock = threading.Lock()
-        super().__init__(tier, folder, [str(BENCH / "peers/counted_echo.py"), tier, str(workers)])
+        program = str(BENCH / "peers" / "counted.py")
+        super().__init__(tier, folder, [program, kind, tier, str(workers)])
 
     def tell(self, word: str) -> dict[str, Any]:
         """Have it do something; return its answer when it is done."""

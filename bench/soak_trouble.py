@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import BENCH, processes
-from soak_servers import EchoServer, HttpServer
+from soak_servers import CountedServer, HttpServer
 
 CLIENTS = str(BENCH / "peers" / "soak_clients.py")
 LONGEST_STOP = 1.5
@@ -77,7 +77,7 @@ class Trouble:
     def __init__(
         self,
         http: HttpServer,
-        echo: EchoServer,
+        echo: CountedServer,
         seed: int,
         seconds: float,
         tasks: int,

@@ -1,4 +1,4 @@
-"""An echo engine that tells what it holds: `counted_echo.py TIER WORKERS` listens on a free port.
+"""An engine that tells what it holds: `counted.py echo|http TIER WORKERS` listens on a free port.
 
 Each line on standard input is answered by one of JSON: `state` with the metrics and what the
 interpreter and the kernel count for this process, `pause` and `resume` when accepting has stopped
@@ -16,7 +16,7 @@ import threading
 from typing import Any
 
 from examples.echo import Echo
-from pyuring import Engine
+from pyuring import Engine, Http
 
 
 def state(engine: Engine) -> dict[str, Any]:
@@ -33,8 +33,9 @@ def state(engine: Engine) -> dict[str, Any]:
 
 def main() -> None:
     """Serve until standard input ends."""
-    tier, workers = sys.argv[1], int(sys.argv[2])
-    with Engine(Echo, "127.0.0.1:0", tier=tier, workers=workers, write_timeout=20.0) as engine:
+    kind, tier, workers = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    served = Echo if kind == "echo" else Http(lambda request: "Hello, world!")
+    with Engine(served, "127.0.0.1:0", tier=tier, workers=workers, write_timeout=20.0) as engine:
         print(f"listening on {engine.address} (tier {engine.tier.name})", file=sys.stderr)
         for line in sys.stdin:
             answer: dict[str, Any] = {}
