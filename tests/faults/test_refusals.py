@@ -24,9 +24,10 @@ SERVE = ["serve", "examples.echo:Echo", "--bind", "127.0.0.1:0"]
 
 PROGRAM = """
 import sys
-sys.path.insert(0, "tests")
+sys.path[0:1] = ["tests"]  # not where we are: what is installed is to be tested
 import kernel_filter
 from pyuring.__main__ import main
+sys.path.append(".")  # for the examples
 if int(sys.argv[1]):
     kernel_filter.refuse(kernel_filter.SETUP, int(sys.argv[1]))
 sys.argv = ["pyuring", *sys.argv[2:]]
