@@ -2,6 +2,7 @@
 //! No I/O and no allocation. Refuses, never escapes, what would end a line (RFC 9112 §11.1).
 
 const std = @import("std");
+const http1_scan = @import("http1_scan.zig");
 const assert = std.debug.assert;
 
 pub const Writer = struct {
@@ -85,9 +86,12 @@ pub fn is_token(name: []const u8) bool {
 
 /// RFC 9110 §5.5: no byte that ends a line, and none that a terminal would obey.
 pub fn is_value(value: []const u8) bool {
-    var bad: u8 = 0;
-    for (value) |byte| bad |= @intFromBool((byte < 0x20 and byte != '\t') or byte == 0x7f);
-    return bad == 0;
+    return http1_scan.find(.field_line, value, 0) == value.len;
+}
+
+/// Whether there is nothing but printable ASCII: a value that can be written as it is.
+pub fn is_plain(value: []const u8) bool {
+    return http1_scan.find(.request_line, value, 0) == value.len;
 }
 
 const token_bytes: [256]bool = blk: {

@@ -67,9 +67,10 @@ pub const Draft = struct {
         const well_formed = line.len >= 3 and (line.len == 3 or line[3] == ' ');
         const number = if (well_formed) std.fmt.parseInt(u16, line[0..3], 10) catch 0 else 0;
         self.status = try checked_status(number);
-        if (!http1_writer.is_value(line)) return value_error("a status line cannot have control characters", .{});
+        const plain = http1_writer.is_plain(line);
+        if (!plain and !http1_writer.is_value(line)) return value_error("a status line cannot have control characters", .{});
         self.writer.bytes("HTTP/1.1 ");
-        try self.put_latin1(status, line);
+        if (plain) self.writer.bytes(line) else try self.put_latin1(status);
         if (line.len == 3) self.writer.bytes(" ");
         self.writer.bytes("\r\n");
     }
@@ -89,7 +90,8 @@ pub const Draft = struct {
         const name = python.text_view(name_object) orelse return error.PythonRaised;
         const value = python.text_view(value_object) orelse return error.PythonRaised;
         if (!http1_writer.is_token(name)) return value_error("%R is no field name (RFC 9110 section 5.1)", .{name_object});
-        if (!http1_writer.is_value(value)) {
+        const plain = http1_writer.is_plain(value);
+        if (!plain and !http1_writer.is_value(value)) {
             return value_error("the value of %R has a control character: %R", .{ name_object, value_object });
         }
         switch (name.len) {
@@ -108,7 +110,7 @@ pub const Draft = struct {
         }
         self.writer.bytes(name);
         self.writer.bytes(": ");
-        try self.put_latin1(value_object, value);
+        if (plain) self.writer.bytes(value) else try self.put_latin1(value_object);
         self.writer.bytes("\r\n");
     }
 
@@ -122,11 +124,8 @@ pub const Draft = struct {
         self.declared = number;
     }
 
-    /// ASCII as it is; anything else as latin-1, or UnicodeEncodeError.
-    noinline fn put_latin1(self: *Draft, object: *Object, utf8: []const u8) Error!void {
-        var high: u8 = 0;
-        for (utf8) |byte| high |= byte;
-        if (high < 0x80) return self.writer.bytes(utf8);
+    /// What is not plain ASCII as latin-1, or UnicodeEncodeError.
+    noinline fn put_latin1(self: *Draft, object: *Object) Error!void {
         const encoded = c.PyUnicode_AsLatin1String(object) orelse return error.PythonRaised;
         defer python.decref(encoded);
         self.writer.bytes(python.bytes_view(encoded).?);
