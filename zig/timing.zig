@@ -75,7 +75,9 @@ fn quiet_until(worker: anytype, connection: *const Connection) ?u64 {
 }
 
 fn write_until(worker: anytype, connection: *const Connection) ?u64 {
-    if (connection.send == .none or worker.config.write_timeout_ns == 0) return null;
+    // A wait for room that has just ended in vain is no progress: the time goes on.
+    const waits = connection.send != .none or connection.flags.polling;
+    if (!waits or worker.config.write_timeout_ns == 0) return null;
     return connection.send_progress_ns + worker.config.write_timeout_ns;
 }
 

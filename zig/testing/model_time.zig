@@ -99,7 +99,7 @@ fn due_at(worker: anytype, connection: *const Connection, busy_ns: u64) ?u64 {
         .flushing => {},
     }
     const writes = connection.phase == .open or connection.phase == .flushing;
-    if (writes and connection.send != .none and config.write_timeout_ns != 0)
+    if (writes and (connection.send != .none or connection.flags.polling) and config.write_timeout_ns != 0)
         at = @min(at, connection.send_progress_ns + config.write_timeout_ns);
     return if (at == std.math.maxInt(u64)) null else at;
 }
@@ -174,7 +174,7 @@ fn check_busy(app: *Application, worker: anytype, session: *Session) void {
     const connection = session.connection.?;
     if (!connection.flags.busy or session.finished or session.ended or session.socket.taint.injected_error) return;
     const timed_out = session.reason == @intFromEnum(kernel.E.TIMEDOUT);
-    if (timed_out and connection.send == .none) app.violated("a busy connection was taken for an idle one", session);
+    if (timed_out and connection.send == .none and !connection.flags.polling) app.violated("a busy connection was taken for an idle one", session);
     if (session.reason == 0 and worker.draining and !worker.destroying)
         app.violated("a busy connection was taken for a quiet one", session);
 }
