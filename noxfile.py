@@ -234,3 +234,33 @@ def fuzz(session: nox.Session) -> None:
     session.run("python", "-m", "ziglang", "build", "fuzz-http1", "--", seconds, *seed, env=env)
     env |= {"PYURING_FUZZ_SECONDS": seconds, "PYURING_SEED": seed[0] if seed else ""}
     session.run("pytest", "tests/test_http1_differential.py", env=env)
+
+
+@nox.session(requires=["build"])
+def border(session: nox.Session) -> None:
+    """Try the border with CPython for long: `nox -s border -- TIMES`; see CONTRIBUTING.md.
+
+    Junk for every public call and Ctrl-C anywhere, TIMES (100) the tests' share; 10⁶ events of
+    each kind on a debug CPython; valgrind. What is not found here is said and left out.
+    """
+    install(session, "tests")
+    session.install("-q", "--force-reinstall", "--no-deps", str(host_wheel()))
+    times = session.posargs[0] if session.posargs else "100"
+    long = ("tests/test_border.py", "tests/test_lifecycle_signals.py", "-s", "-k", "f53 or f48")
+    session.run("pytest", *long, env={"PYURING_BORDER_TIMES": times})
+    env = {"PYTHONPATH": str(ROOT)}  # the library beside the modules is what `build` left
+    versions = [f"python{version}-dbg" for version in PYTHONS] + ["python3-dbg"]
+    debug = os.environ.get("PYURING_DEBUG_PYTHON") or next(filter(shutil.which, versions), None)
+    if debug is None:
+        session.warn("no debug CPython (python3-dbg, PYURING_DEBUG_PYTHON): nothing is counted")
+    else:
+        for kind in ("ring", "timers", "echo", "http", "wsgi"):
+            command = [debug, "tests/border/events.py", kind, "1000000"]
+            session.run(*command, env=env, external=True)
+        for kind in ("errors", "http-threads", "http-errors", "wsgi-errors"):
+            command = [debug, "tests/border/events.py", kind, "100000"]
+            session.run(*command, env=env, external=True)
+    if shutil.which("valgrind") is None:
+        session.warn("no valgrind: memcheck is left out")
+    else:
+        session.run("python", "tests/border/memcheck.py")

@@ -116,10 +116,10 @@ class Engine:
         After `start` it may be called once even though the engine has ended meanwhile.
         """
         self._check_process()
-        if not self._unwaited:
-            self.start()
-        self._unwaited = False
         try:
+            if not self._unwaited:
+                self.start()
+            self._unwaited = False
             self._done.wait()
         except BaseException:
             self.shutdown()

@@ -14,7 +14,7 @@ import os
 import struct
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyuring import errors
@@ -244,9 +244,12 @@ class Ring(RingCore):
     ) -> None:
         self.close()
 
-    def __del__(self, _warn: Any = warnings.warn) -> None:
-        # Native code closes the ring after this; at the interpreter's end nobody is told.
-        if not self.closed and not sys.is_finalizing():
+    def __del__(
+        self, _warn: Any = warnings.warn, _ending: Callable[[], bool] = sys.is_finalizing
+    ) -> None:
+        # Native code closes the ring after this; at the interpreter's end, when this module's
+        # names may be gone, nobody is told.
+        if not self.closed and not _ending():
             _warn(f"unclosed ring {self!r}", ResourceWarning, source=self)
 
     def __repr__(self) -> str:
