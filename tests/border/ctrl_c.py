@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import CodeType, FrameType
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -35,6 +36,7 @@ class Storm:
 
     def __init__(self) -> None:
         self._moments: list[float] = []
+        self._code: CodeType | None = None
         self._go, self._done = threading.Semaphore(0), threading.Semaphore(0)
         threading.Thread(target=self._run, daemon=True).start()
 
@@ -47,23 +49,23 @@ class Storm:
             self._done.release()
 
     def surround(self, moments: list[float], call: Callable[[], object]) -> None:
-        """Make a call in the storm; return once it is over, however the call ended."""
-        self._moments = moments
+        """Make a call in the storm; return once both are over, however the call ended."""
+        self._moments, self._code = moments, call.__code__
         self._go.release()
-        left = False
-        while True:
-            try:
-                if not left:
-                    left = True
-                    call()
-                    counted["whole"] += 1
-                self._done.acquire()
-                time.sleep(0)
-                return
-            except KeyboardInterrupt:
-                counted["interrupts"] += 1
-                if self._done.acquire(blocking=False):
-                    return
+        try:
+            call()
+            counted["whole"] += 1
+        except KeyboardInterrupt:
+            counted["interrupted"] += 1
+        self._done.acquire()
+
+    def interrupt(self, _: int, frame: FrameType | None) -> None:
+        """Raise as Python's own handler does, but only while the call is on the stack."""
+        while frame is not None:
+            if frame.f_code is self._code:
+                raise KeyboardInterrupt
+            frame = frame.f_back
+        counted["late"] += 1
 
 
 def use_engine(engine: Engine) -> None:
@@ -147,8 +149,8 @@ def descriptors() -> int:
 
 
 def main(what: str, rounds: str, seed: str) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     rng, storm = random.Random(int(seed)), Storm()
+    signal.signal(signal.SIGINT, storm.interrupt)
     ROUNDS[what](rng, storm)
     gc.collect()
     fds = descriptors()
