@@ -277,3 +277,18 @@ def test_addresses_round_trip(address: tuple[str, int] | str | bytes) -> None:
 def test_f53_addresses_are_checked(address: object) -> None:
     with pytest.raises((TypeError, ValueError, OSError)):
         pyuring.pack_address(address)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("data", [b"", b"\2", b"\2\0", b"\n\0" + bytes(20)])
+def test_f53_an_address_that_is_cut_off_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="end of the memory"):
+        pyuring.unpack_address(data)
+
+
+def test_f53_a_number_that_does_not_fit_a_registration_is_refused(ring: Ring) -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        ring.register_files([1 << 40])
+    with pytest.raises(TypeError, match="whole number"):
+        ring.register_files(["x"])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="does not fit"):
+        ring.limit_workers(-1)

@@ -328,3 +328,23 @@ def test_f49_what_was_written_before_the_exception_still_goes_out() -> None:
         peer.sendall(b"0123456789")
         assert read_to_end(peer) == b"0123456789" * 1000
     assert told == ["data_received"]
+
+
+def test_f9_what_the_engine_asks_of_a_worker_is_refused_elsewhere_and_after_the_end() -> None:
+    def asks(worker: Worker) -> list[Any]:
+        return [
+            worker.abort,
+            worker.resume_accepting,
+            lambda: worker.drain(0.0, None),
+            lambda: worker.stop_accepting(print),
+            lambda: worker.connect_socket(Protocol, print, -1, b"xx", 0),
+        ]
+
+    with serve(Protocol) as engine:
+        (worker,) = engine.workers
+        for ask in asks(worker):
+            with pytest.raises(WrongThreadError, match="call_soon_threadsafe"):
+                ask()
+    for ask in asks(worker):
+        with pytest.raises(EngineClosedError):
+            ask()
