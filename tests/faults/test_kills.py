@@ -75,7 +75,7 @@ def test_f62_clients_and_a_server_that_stand_still_for_a_while_lose_nothing() ->
 def test_clients_killed_in_the_middle_leave_nothing_behind(tier: str) -> None:
     with Server("echo_server.py", tier=tier) as server:
         for _ in range(5 if FULL else 1):
-            running = client(server, 8, 64 * MIB, "stay")
+            running = client(server, 8, 16 * MIB, "stay")
             until(lambda: server.connections() >= 8, "the clients")
             running.kill()
             running.communicate()
@@ -93,7 +93,7 @@ def test_f57_a_killed_server_gives_its_port_to_the_next_one(rounds: int) -> None
     for _ in range(rounds):
         with Server("echo_server.py", address=address) as server:
             assert server.address == address
-            running = client(server, 8, 64 * MIB, "stay")
+            running = client(server, 8, 16 * MIB, "stay")
             until(lambda: server.connections() >= 8, "the clients")
             server.process.kill()
             said = finished(running)
@@ -111,7 +111,7 @@ def test_everybody_stands_still_and_is_killed_at_random(rng: random.Random) -> N
                 server.process.send_signal(signal.SIGSTOP)
                 time.sleep(rng.uniform(0.01, 0.2))
                 server.process.send_signal(signal.SIGCONT)
-                victim = client(server, 4, 16 * MIB)
+                victim = client(server, 4, MIB)
                 time.sleep(rng.uniform(0.05, 0.2))
                 victim.kill()
                 victim.communicate()
