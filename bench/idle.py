@@ -68,9 +68,10 @@ class Clients:
 
 
 @contextlib.contextmanager
-def clients(port: int, count: int) -> Iterator[Clients]:
-    """A process with `count` connections to the port."""
-    command = [sys.executable, str(BENCH / "peers" / "idle_clients.py"), str(port), str(count)]
+def clients(port: int, count: int, first: int = 2) -> Iterator[Clients]:
+    """A process with `count` connections to the port, from 127.0.0.`first` on."""
+    command = [sys.executable, str(BENCH / "peers" / "idle_clients.py")]
+    command += [str(port), str(count), str(first)]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

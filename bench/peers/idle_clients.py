@@ -1,7 +1,8 @@
 """The clients of idle.py: connect COUNT times, then do as the lines on standard input say.
 
 `echo` sends one message on each connection and checks its return, `close` closes them all; each
-is answered with a line. Source addresses move along 127.0.0.x, so that ports do not run out.
+is answered with a line. Source addresses move along 127.0.0.x, so that ports do not run out; a
+third argument says where they begin, for who comes again within the minute that ports take.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ PER_ADDRESS = 10_000
 MESSAGE = 64
 
 
-def connect(port: int, number: int) -> socket.socket:
+def connect(port: int, number: int, first: int) -> socket.socket:
     """One connection, from the source address that is its turn."""
-    source = f"127.0.0.{2 + number // PER_ADDRESS}"
+    source = f"127.0.0.{first + number // PER_ADDRESS}"
     return socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(source, 0))
 
 
@@ -32,7 +33,8 @@ def echo(connections: list[socket.socket]) -> None:
 def main() -> None:
     """Serve the commands until standard input ends."""
     port, count = int(sys.argv[1]), int(sys.argv[2])
-    connections = [connect(port, number) for number in range(count)]
+    first = int(sys.argv[3]) if len(sys.argv) > 3 else 2
+    connections = [connect(port, number, first) for number in range(count)]
     print("connected", flush=True)
     for line in sys.stdin:
         if line.strip() == "echo":
