@@ -182,9 +182,9 @@ def wheels(session: nox.Session) -> None:
 
 @nox.session(python="3.13", requires=["build"])
 def bench(session: nox.Session) -> None:
-    """Measure against other loops and servers, twenty minutes; arguments go to every benchmark."""
+    """Measure against other loops and servers, half an hour; arguments go to every benchmark."""
     env = zig_environment(session)
-    for script in ("echo", "churn", "idle", "lowlevel", "startup"):
+    for script in ("echo", "churn", "idle", "beside_idle", "lowlevel", "startup"):
         # 4 is a missed bar: it is printed, and the others are measured all the same.
         command = ["python", f"bench/{script}.py", *session.posargs]
         session.run(*command, env=env, success_codes=[0, 4])
@@ -197,18 +197,16 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(python="3.13", requires=["build"])
 def soak(session: nox.Session) -> None:
-    """Open and close connections for ten minutes: memory and descriptors must not grow."""
-    minutes = session.posargs or ["10"]
-    command = ["python", "bench/churn.py", "--rounds", "0", "--soak", *minutes]
+    """Soak on the kernel's ring and on epoll for ten minutes: `nox -s soak -- MINUTES`.
+
+    Everything at once, and then nothing may be left of it. `--losses` counts what a million
+    connections leave behind instead.
+    """
+    if session.posargs[:1] == ["--losses"]:
+        command = ["python", "bench/losses.py", *session.posargs[1:]]
+    else:
+        command = ["python", "bench/soak.py", *(session.posargs or ["10"])]
     session.run(*command, env=zig_environment(session))
-
-
-@nox.session(python="3.13", requires=["build"])
-def kernels(session: nox.Session) -> None:
-    """Boot Debian's kernels and run the smoke set in each: `nox -s kernels -- [SERIES …]`."""
-    session.install("-q", "--force-reinstall", "--no-deps", str(host_wheel()))
-    command = ["python", "-m", "kernels", "--wheel", str(host_wheel()), *session.posargs]
-    session.run(*command, env={"PYTHONPATH": str(ROOT / "tests")})
 
 
 @nox.session

@@ -76,6 +76,45 @@ def test_idle_measures_memory_and_leaves_no_descriptor() -> None:
     assert result["connected"] > 0
 
 
+def test_beside_idle_measures_busy_ones_with_and_without_idle_ones() -> None:
+    arguments = ("--connections", "200", "--rounds", "1", "--seconds", "0.3", "--kinds", "echo")
+    samples = bench("beside_idle.py", *arguments)["samples"]
+    assert set(samples) == {"echo auto", "echo none"}
+    for (found,) in samples.values():
+        assert found["errors"] == 0
+        assert found["beside_us"] > 0
+
+
+def test_losses_finds_that_nothing_is_lost() -> None:
+    found = bench("losses.py", "--connections", "2000", "--kinds", "echo")
+    assert [bar for bar in found["bars"] if not bar["met"]] == []
+    assert all(result["connections"] >= 2000 for result in found["results"])
+
+
+def test_soak_finds_nothing_and_counts_what_it_did() -> None:
+    arguments = ("0.05", "--cycle", "3", "--warmup", "0.5", "--tasks", "6")
+    found = bench("soak.py", *arguments)
+    assert found["findings"] == []
+    assert found["counts"]["cycles"] == 2
+    assert min(found["counts"][what] for what in ("requests", "messages", "malformed")) > 0
+    assert {len(readings) for readings in found["readings"].values()} == {1}
+
+
+def test_soaks_clients_tell_of_wrong_bytes_and_of_servers_that_are_not_there() -> None:
+    code = (
+        "import sys, harness, soak_trouble\n"
+        "server = harness.Server('liar', (sys.executable, 'bench/peers/liar.py'))\n"
+        "with harness.serving(server) as running:\n"
+        "    clients = soak_trouble.Clients(['steady', '1', str(running.port), '1', '1', '4'])\n"
+        "    assert clients.wait(60) == ''\n"
+        "print(sorted({(each['event'], each['server']) for each in clients.events}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=BENCH, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "[('broken', 'echo'), ('refused', 'http')]", done.stderr
+
+
 def test_startup_finds_that_asyncio_is_not_imported() -> None:
     bars = bench("startup.py", "--rounds", "2")["bars"]
     assert [bar["met"] for bar in bars if "asyncio" in bar["bar"]] == [True]
