@@ -1,8 +1,8 @@
 """WSGI (PEP 3333): `Engine(Wsgi(app), address).listen()` serves Flask, Django and their like.
 
-Owns the environ's part that is the same for every request, and the shortest way from a request
-to a reply of one block. Never reads or writes a connection: native code fills the environ and
-sends the reply, and the gateway moves bodies.
+Owns the environ's part that is the same for every request. Never reads or writes a connection:
+native code fills the environ, calls the application and sends a reply of one block (WsgiHandler,
+zig/wsgi_object.zig), and the gateway moves bodies.
 
 Some facts about threads: a request whose body is in memory is handled on its worker's thread
 (unless `threads` are configured), one whose body is still coming on a pool's, where `read` may
@@ -31,10 +31,36 @@ if TYPE_CHECKING:
     from pyuring.sending import ThreadWriter
     from pyuring.worker import Worker
 
+    class WsgiHandler:
+        """The native half (zig/wsgi_object.zig), for type checkers."""
+
+        def __init__(
+            self,
+            app: Application,
+            base: dict[str, Any],
+            call_type: type[Call],
+            adjust: Adjust | None,
+            new_input: Callable[[bytes], io.BytesIO],
+            /,
+        ) -> None: ...
+        def handle(self, request: Request, /) -> Any: ...
+
+else:
+    from pyuring._native import WsgiHandler
+
 __all__ = ["Wsgi"]
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 Adjust = Callable[[dict[str, Any], "Request"], None]
+
+
+# Keys that every request has, by native code.
+_ALWAYS = (
+    *("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "REQUEST_URI", "RAW_URI"),
+    *("SERVER_PROTOCOL", "REMOTE_ADDR", "wsgi.input"),
+)
+# With so many more keys its table grows, and then has room for those of some twenty fields.
+_ROOM = 2
 
 
 class Wsgi(Http):
@@ -97,31 +123,13 @@ def make_handler(
 
     `adjust(environ, request)` may change what native code has put into the environ.
     """
-    copy = base.copy
-    new_input = io.BytesIO
-
-    def handle(request: Request) -> Any:
-        environ = copy()
-        request._environ(environ)
-        body = request._body
-        environ["wsgi.input"] = request.stream if body is None else new_input(body)
-        if adjust is not None:
-            adjust(environ, request)
-        call = new_call(request)
-        result = app(environ, call.start_response)
-        if type(result) is list and len(result) == 1 and call.written is None:
-            block = result[0]
-            if type(block) is bytes and call.status is not None:
-                return call.status, call.fields, block
-        return call.answer(result)
-
-    return handle
+    return WsgiHandler(app, base, new_call, adjust, io.BytesIO).handle
 
 
 def base_environ(listeners: Iterable[Listener], config: HttpConfig) -> dict[str, Any]:
     """Return what every request of a worker has in its environ."""
     name, port = _server_of(next(iter(listeners), None))
-    return {
+    environ: dict[str, Any] = {
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": config.scheme,
         "wsgi.errors": ErrorStream(),
@@ -135,6 +143,13 @@ def base_environ(listeners: Iterable[Listener], config: HttpConfig) -> dict[str,
         "SERVER_SOFTWARE": "pyuring",
         "SCRIPT_NAME": config.root_path.encode().decode("latin-1"),
     }
+    environ.update(dict.fromkeys(_ALWAYS, ""))
+    # A copy of a dict has a table of the same size: what has grown here need not grow in each copy.
+    for number in range(_ROOM):
+        environ[str(number)] = ""
+    for number in range(_ROOM):
+        del environ[str(number)]
+    return environ
 
 
 def _server_of(listener: Listener | None) -> tuple[str, str]:

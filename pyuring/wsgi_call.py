@@ -1,8 +1,8 @@
 """One call of a WSGI application: start_response, write, and what becomes of its result.
 
-Owns the reply's status and fields until its head is out, and closes the application's iterable
-exactly once. Never keeps a block of bytes back: the gateway sends each before it asks for the
-next, and asks only when the peer takes them.
+Owns the rules for them, and closes the application's iterable exactly once; status and fields lie
+in the native half until the head is out. Never keeps a block of bytes back: the gateway sends
+each before it asks for the next, and asks only when the peer takes them.
 
 Some facts about the order of things (PEP 3333): an application may call start_response as late
 as while its first block is made, and replace what it said (exc_info) until the head is out. So
@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pyuring.response import Response
 from pyuring.wsgi_file import FileWrapper
 from pyuring.wsgi_headers import (
-    KNOWN_NAMES,
-    KNOWN_STATUSES,
     Fields,
     check_field,
     check_status,
@@ -31,41 +29,49 @@ if TYPE_CHECKING:
     from pyuring.sending import ThreadWriter
     from pyuring.wsgi import WsgiGateway
 
+    class CallCore:
+        """The native half (zig/wsgi_call_object.zig), for type checkers."""
+
+        __slots__ = ("fields", "request", "status", "writer", "written")
+
+        fields: Fields
+        request: Request
+        status: str | None
+        writer: ThreadWriter
+        written: list[bytes] | None  # a list, maybe empty: the head is out
+
+        def start_response(
+            self, status: str, response_headers: Fields, exc_info: Any = None
+        ) -> Callable[[bytes], None]: ...
+
+else:
+    from pyuring._native import CallCore
+
 __all__ = ["Blocks", "Call"]
 
 
-class Call:
-    """What one call of the application has said so far; its thread only."""
+class Call(CallCore):
+    """What one call of the application has said so far; its thread only.
 
-    __slots__ = ("fields", "request", "status", "writer", "written")
+    Native code makes one for every request. Its `start_response` takes what has passed these checks
+    before, and calls `_start` with anything else.
+    """
+
+    __slots__ = ()
 
     gateway: ClassVar[WsgiGateway]  # in a subclass for each worker
-    fields: Fields
-    writer: ThreadWriter
 
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.status: str | None = None
-        self.written: list[bytes] | None = None  # a list, maybe empty: the head is out
-
-    # Called for every request: as little as possible happens in it.
-    def start_response(
+    def _start(
         self, status: str, response_headers: Fields, exc_info: Any = None
     ) -> Callable[[bytes], None]:
         """Take the status and the header fields; return `write`."""
         if self.status is not None or exc_info is not None:
             self._replace(exc_info)
-        try:
-            if status not in KNOWN_STATUSES:
-                check_status(status)
-            for name, value in response_headers:
-                if name not in KNOWN_NAMES or type(value) is not str:
-                    check_field((name, value))
-        except (TypeError, ValueError):
-            _explain(status, response_headers)
-            raise
+        check_status(status)
         if type(response_headers) is not list:
             raise TypeError(f"the header fields must be a list, not {response_headers!r}")
+        for field in response_headers:
+            check_field(field)
         self.status = status
         self.fields = response_headers
         return self.write
@@ -222,10 +228,3 @@ def _response(status: str, fields: Fields, body: Any) -> Response:
     response._fields = fields
     response._body = body
     return response
-
-
-def _explain(status: Any, fields: Any) -> None:
-    """Raise the message that fits, when a cheap check has raised one that does not."""
-    check_status(status)
-    for field in fields:
-        check_field(field)

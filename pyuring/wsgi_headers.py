@@ -8,7 +8,13 @@ written, whatever gateway it comes from.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    KNOWN_STATUSES: set[str]
+    KNOWN_NAMES: set[str]
+else:
+    from pyuring._native import KNOWN_NAMES, KNOWN_STATUSES
 
 __all__ = ["KNOWN_NAMES", "KNOWN_STATUSES", "Fields", "check_field", "check_status", "length_of"]
 
@@ -33,11 +39,10 @@ _HOP_BY_HOP = frozenset(
     )
 )
 
-# What has passed, as written by the application: one look-up instead of a check a reply. An
-# application that makes its names up must not fill the memory, so the lists end.
+# What has passed, as written by the application: one look-up instead of a check a reply, in native
+# code as a rule. Plain strings only, which compare without Python code. An application that makes
+# its names up must not fill the memory, so the lists end.
 _MOST_KNOWN = 1000
-KNOWN_STATUSES: set[str] = set()
-KNOWN_NAMES: set[str] = set()
 
 
 def check_status(status: Any) -> None:
@@ -49,7 +54,7 @@ def check_status(status: Any) -> None:
         raise TypeError(f"the status must be a str like '200 OK', not {status!r}")
     if not _STATUS.match(status):
         raise ValueError(f"the status must be like '200 OK', from 200 to 599, not {status!r}")
-    if len(KNOWN_STATUSES) < _MOST_KNOWN:
+    if type(status) is str and len(KNOWN_STATUSES) < _MOST_KNOWN:
         KNOWN_STATUSES.add(status)
 
 
@@ -66,7 +71,7 @@ def check_field(field: Any) -> None:
         raise ValueError(f"not a header field's name: {name!r}")
     if name.lower() in _HOP_BY_HOP:
         raise ValueError(f"the header field {name} is the server's to set (PEP 3333, hop-by-hop)")
-    if len(KNOWN_NAMES) < _MOST_KNOWN:
+    if type(name) is str and len(KNOWN_NAMES) < _MOST_KNOWN:
         KNOWN_NAMES.add(name)
 
 

@@ -10,6 +10,7 @@ const python_worker = @import("python_worker.zig");
 const ring_types = @import("ring_types.zig");
 const transport_object = @import("transport_object.zig");
 const request_object = @import("request_object.zig");
+const wsgi_object = @import("wsgi_object.zig");
 const Config = @import("worker_config.zig").Config;
 const HttpConfig = @import("http_config.zig").HttpConfig;
 const Metrics = @import("metrics.zig").Metrics;
@@ -72,6 +73,7 @@ fn fill(types: *python.Object) error{PythonRaised}!void {
     if (!ring_types.add_types(types)) return error.PythonRaised;
     try transport_object.add_types(types);
     try request_object.add_types(types);
+    try wsgi_object.add_types(types);
 }
 
 /// Asks the kernel what it really does; blocks for some milliseconds, so without the lock.

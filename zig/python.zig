@@ -14,6 +14,7 @@ pub const MethodFast = *const fn (*Object, [*]const *Object, Ssize) callconv(.c)
 pub const MethodNoArgs = *const fn (*Object, ?*Object) callconv(.c) ?*Object;
 pub const MethodOneArg = *const fn (*Object, *Object) callconv(.c) ?*Object;
 pub const Getter = *const fn (*Object, ?*anyopaque) callconv(.c) ?*Object;
+pub const Visit = *const fn (*Object, ?*anyopaque) callconv(.c) c_int;
 pub const Setter = *const fn (*Object, ?*Object, ?*anyopaque) callconv(.c) c_int;
 
 /// PyMethodDef, PyGetSetDef, PyType_Slot, PyType_Spec: "full ABI" in the stable ABI's list
@@ -89,6 +90,7 @@ pub const Py_tp_methods = 64;
 pub const Py_tp_new = 65;
 pub const Py_tp_repr = 66;
 pub const Py_tp_traverse = 71;
+pub const Py_tp_call = 50;
 pub const Py_tp_clear = 51;
 pub const Py_tp_getset = 73;
 pub const Py_tp_free = 74;
@@ -159,6 +161,13 @@ const Functions = struct {
     PyType_FromSpec: *const fn (*const TypeSpec) callconv(.c) ?*Object,
     PyType_GenericAlloc: *const fn (*Object, Ssize) callconv(.c) ?*Object,
     PyType_GetSlot: *const fn (*Object, c_int) callconv(.c) ?*anyopaque,
+    PyCFunction_NewEx: *const fn (*const MethodDef, *Object, ?*Object) callconv(.c) ?*Object,
+    PyObject_GC_UnTrack: *const fn (*Object) callconv(.c) void,
+    PyObject_Call: *const fn (*Object, *Object, ?*Object) callconv(.c) ?*Object,
+    PyObject_IsSubclass: *const fn (*Object, *Object) callconv(.c) c_int,
+    PySet_New: *const fn (?*Object) callconv(.c) ?*Object,
+    PySet_Contains: *const fn (*Object, *Object) callconv(.c) c_int,
+    PyDict_Copy: *const fn (*Object) callconv(.c) ?*Object,
     PyDict_New: *const fn () callconv(.c) ?*Object,
     PyDict_SetDefault: *const fn (*Object, *Object, *Object) callconv(.c) ?*Object,
     PyDict_SetItem: *const fn (*Object, *Object, *Object) callconv(.c) c_int,

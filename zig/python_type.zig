@@ -7,6 +7,7 @@
 
 const std = @import("std");
 const python = @import("python.zig");
+const Guard = @import("guard.zig").Guard;
 
 pub const Method = struct {
     name: []const u8,
@@ -180,6 +181,64 @@ pub fn make(name: [*:0]const u8, comptime Body: type, flags: c_uint, slots: anyt
         .slots = &list,
     };
     return python.c.PyType_FromSpec(&spec);
+}
+
+/// For types whose body is nothing but references (`?*Object`): the garbage collector's questions, the
+/// end, and attributes that show one or take another.
+pub fn References(comptime Body: type) type {
+    const count = @typeInfo(Body).@"struct".fields.len;
+    comptime std.debug.assert(@sizeOf(Body) == count * @sizeOf(?*python.Object));
+    return struct {
+        /// Where no interpreter lock keeps threads apart; one for all instances, since it is held for
+        /// a moment.
+        pub var guard: Guard = .{};
+
+        fn all(object: *python.Object) *[count]?*python.Object {
+            return @ptrCast(python.body(Body, object));
+        }
+
+        pub fn traverse(object: *python.Object, visit: python.Visit, argument: ?*anyopaque) callconv(.c) c_int {
+            const class = python.c.PyObject_Type(object).?;
+            python.decref(class); // the instance has a reference of its own
+            const answer = visit(class, argument);
+            if (answer != 0) return answer;
+            for (all(object)) |held| if (held) |other| {
+                const result = visit(other, argument);
+                if (result != 0) return result;
+            };
+            return 0;
+        }
+
+        pub fn clear(object: *python.Object) callconv(.c) c_int {
+            for (all(object)) |*place| if (place.*) |held| {
+                place.* = null;
+                python.decref(held);
+            };
+            return 0;
+        }
+
+        pub fn dealloc(object: *python.Object) callconv(.c) void {
+            python.c.PyObject_GC_UnTrack(object);
+            _ = clear(object);
+            python.free_instance(object);
+        }
+
+        /// None stands for null.
+        pub fn attribute(comptime name: []const u8) Attribute {
+            const access = struct {
+                fn get(object: *python.Object, _: ?*anyopaque) callconv(.c) ?*python.Object {
+                    return guard.show(&@field(python.body(Body, object), name));
+                }
+                fn set(object: *python.Object, value: ?*python.Object, _: ?*anyopaque) callconv(.c) c_int {
+                    const new = if (value == python.none) null else value;
+                    if (new) |given| _ = python.incref(given);
+                    guard.swap(&@field(python.body(Body, object), name), new);
+                    return 0;
+                }
+            };
+            return .{ .name = name, .get = access.get, .set = access.set };
+        }
+    };
 }
 
 fn nothing(_: *python.Object, _: ?*python.Object) callconv(.c) ?*python.Object {

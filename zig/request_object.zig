@@ -61,8 +61,16 @@ pub fn add_types(types: *Object) error{PythonRaised}!void {
         .{ python.Py_tp_getset, getters.table() },
         .{ python.Py_tp_doc, "The native half of pyuring.Request." },
     }) orelse return error.PythonRaised;
-    defer python.decref(object);
+    core_type = object;
     if (c.PyDict_SetItemString(types, "RequestCore", object) != 0) return error.PythonRaised;
+}
+
+/// The type itself, for the check. Lives as long as the process.
+var core_type: *Object = undefined;
+
+/// Whether it is a RequestCore, or of a class derived from it.
+pub fn is_request(object: *Object) bool {
+    return c.PyObject_IsInstance(object, core_type) == 1;
 }
 
 fn get_method(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {

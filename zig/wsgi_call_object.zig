@@ -1,0 +1,153 @@
+//! CallCore: the native half of pyuring.wsgi_call.Call, what one call of a WSGI application has said.
+//! Takes from start_response what has passed the checks of PEP 3333 before, and hands everything
+//! else to Call, which has the rules. Owns its references; the thread that has the request only.
+
+const python = @import("python.zig");
+const python_type = @import("python_type.zig");
+const request_text = @import("request_text.zig");
+const Object = python.Object;
+const c = &python.c;
+
+const Body = extern struct {
+    request: ?*Object,
+    /// Null until start_response; then both are there.
+    status: ?*Object,
+    fields: ?*Object,
+    /// Blocks given to write(): a list, maybe empty, once the head is out.
+    written: ?*Object,
+    /// What sends on a pool's thread, after write().
+    writer: ?*Object,
+};
+
+const references = python_type.References(Body);
+
+const methods = python_type.Methods(&.{.{
+    .name = "start_response",
+    .parameters = "status, response_headers, exc_info=None",
+    .flags = python.METH_FASTCALL | python.METH_KEYWORDS,
+    .function = &start_response,
+    .doc = "Take the status and the header fields; return `write`.",
+}});
+
+const attributes = python_type.Attributes(&.{
+    references.attribute("request"),
+    references.attribute("status"),
+    references.attribute("fields"),
+    references.attribute("written"),
+    references.attribute("writer"),
+});
+
+const Names = struct { write: *Object, _start: *Object };
+var names: Names = undefined;
+var core_type: *Object = undefined;
+
+/// Statuses and fields' names that have passed: the sets of pyuring.wsgi_headers, str only.
+const Known = struct { statuses: *Object, names: *Object };
+var known: Known = undefined;
+
+/// Adds CallCore, and the sets, to the dict of native types.
+pub fn add_types(types: *Object) error{PythonRaised}!void {
+    names = .{ .write = try request_text.intern("write"), ._start = try request_text.intern("_start") };
+    known = .{ .statuses = try add_set(types, "KNOWN_STATUSES"), .names = try add_set(types, "KNOWN_NAMES") };
+    const flags = python.TPFLAGS_BASETYPE | python.TPFLAGS_HAVE_GC | python.TPFLAGS_DISALLOW_INSTANTIATION;
+    core_type = python_type.make("pyuring._native.CallCore", Body, flags, .{
+        .{ python.Py_tp_dealloc, &references.dealloc },
+        .{ python.Py_tp_traverse, &references.traverse },
+        .{ python.Py_tp_clear, &references.clear },
+        .{ python.Py_tp_call, &write },
+        .{ python.Py_tp_methods, methods.table() },
+        .{ python.Py_tp_getset, attributes.table() },
+        .{ python.Py_tp_doc, "The native half of pyuring.wsgi_call.Call; called, it is write()." },
+    }) orelse return error.PythonRaised;
+    if (c.PyDict_SetItemString(types, "CallCore", core_type) != 0) return error.PythonRaised;
+}
+
+fn add_set(types: *Object, name: [*:0]const u8) error{PythonRaised}!*Object {
+    const set = c.PySet_New(null) orelse return error.PythonRaised;
+    if (c.PyDict_SetItemString(types, name, set) != 0) return error.PythonRaised;
+    return set;
+}
+
+/// Whether calls may be made of it; false with an exception set.
+pub fn is_call_type(object: *Object) bool {
+    const answer = c.PyObject_IsSubclass(object, core_type);
+    if (answer == 0) c.PyErr_SetString(python.exc.PyExc_TypeError.*, "not a subclass of CallCore");
+    return answer == 1;
+}
+
+pub fn create(call_type: *Object, request: *Object) ?*Object {
+    const object = c.PyType_GenericAlloc(call_type, 0) orelse return null;
+    python.body(Body, object).request = python.incref(request);
+    return object;
+}
+
+/// The bound method that the application gets.
+pub fn start_response_of(call: *Object) ?*Object {
+    return c.PyCFunction_NewEx(&methods.defs[0], call, null);
+}
+
+/// A tuple (status, fields, block), when start_response was called and write was not.
+pub fn whole_reply(call: *Object, block: *Object) ?*Object {
+    const self = python.body(Body, call);
+    if (self.status == null or self.written != null) return null;
+    const reply = c.PyTuple_New(3) orelse return null;
+    const guard = &references.guard;
+    const parts = [_]*Object{ guard.show(&self.status), guard.show(&self.fields), python.incref(block) };
+    for (parts, 0..) |part, i| _ = c.PyTuple_SetItem(reply, @intCast(i), part);
+    return reply;
+}
+
+fn start_response(
+    object: *Object,
+    args: [*]const *Object,
+    count: python.Ssize,
+    keywords: ?*Object,
+) callconv(.c) ?*Object {
+    const self = python.body(Body, object);
+    if (count == 2 and keywords == null and self.status == null and are_known(args[0], args[1])) {
+        self.status = python.incref(args[0]);
+        self.fields = python.incref(args[1]);
+        return python.incref(object); // write, to who calls it
+    }
+    if (c.PyErr_Occurred() != null) return null;
+    return start_in_python(object, args, count, keywords);
+}
+
+fn start_in_python(object: *Object, args: [*]const *Object, count: python.Ssize, keywords: ?*Object) ?*Object {
+    const named: python.Ssize = if (keywords) |words| c.PyTuple_Size(words) else 0;
+    var all: [4]*Object = undefined;
+    const given: usize = @intCast(count + named);
+    if (given >= all.len) {
+        c.PyErr_SetString(python.exc.PyExc_TypeError.*, "start_response(status, response_headers, exc_info=None)");
+        return null;
+    }
+    all[0] = object;
+    @memcpy(all[1..][0..given], args[0..given]);
+    return c.PyObject_VectorcallMethod(names._start, &all, @intCast(1 + count), keywords);
+}
+
+/// Whether each part is of the very type and has passed before. No Python code runs meanwhile: the
+/// sets hold plain strings, and without the interpreter lock it is not tried.
+fn are_known(status: *Object, fields: *Object) bool {
+    if (python.free_threaded()) return false;
+    if (!is_known(known.statuses, status) or !python.is_exactly(fields, python.types.list)) return false;
+    var index = c.PyList_Size(fields);
+    while (index > 0) {
+        index -= 1;
+        const pair = c.PyList_GetItem(fields, index).?;
+        if (!python.is_exactly(pair, python.types.tuple) or c.PyTuple_Size(pair) != 2) return false;
+        if (!is_known(known.names, c.PyTuple_GetItem(pair, 0).?)) return false;
+        if (!python.is_exactly(c.PyTuple_GetItem(pair, 1).?, python.types.str)) return false;
+    }
+    return true;
+}
+
+fn is_known(set: *Object, text: *Object) bool {
+    return python.is_exactly(text, python.types.str) and c.PySet_Contains(set, text) == 1;
+}
+
+fn write(object: *Object, args: ?*Object, keywords: ?*Object) callconv(.c) ?*Object {
+    const method = c.PyObject_GetAttr(object, names.write) orelse return null;
+    defer python.decref(method);
+    return c.PyObject_Call(method, args.?, keywords);
+}

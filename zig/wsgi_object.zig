@@ -1,0 +1,136 @@
+//! WsgiHandler: calls a WSGI application with a request (PEP 3333). The short way from a request to a
+//! reply of one block lies here; everything else is pyuring.wsgi_call's.
+//! Owns references to what is the same for every request, and never changes them. Any thread.
+
+const python = @import("python.zig");
+const python_type = @import("python_type.zig");
+const request_body = @import("request_body.zig");
+const request_environ = @import("request_environ.zig");
+const request_object = @import("request_object.zig");
+const request_text = @import("request_text.zig");
+const wsgi_call_object = @import("wsgi_call_object.zig");
+const Object = python.Object;
+const Error = error{PythonRaised};
+const c = &python.c;
+
+const Body = extern struct {
+    app: ?*Object,
+    /// The constant part of the environ.
+    base: ?*Object,
+    /// The worker's subclass of CallCore.
+    call_type: ?*Object,
+    /// `adjust(environ, request)`, or None.
+    adjust: ?*Object,
+    /// io.BytesIO.
+    new_input: ?*Object,
+};
+
+const references = python_type.References(Body);
+
+const methods = python_type.Methods(&.{
+    .one("handle(request)", handle, "Call the application; return (status, fields, body) or what the gateway sends."),
+});
+
+const Names = struct { stream: *Object, answer: *Object, _environ: *Object, _body: *Object, wsgi_input: *Object };
+var names: Names = undefined;
+
+/// Adds WsgiHandler to the dict of native types.
+pub fn add_types(types: *Object) Error!void {
+    names = .{
+        .stream = try request_text.intern("stream"),
+        .answer = try request_text.intern("answer"),
+        ._environ = try request_text.intern("_environ"),
+        ._body = try request_text.intern("_body"),
+        .wsgi_input = try request_text.intern("wsgi.input"),
+    };
+    try wsgi_call_object.add_types(types);
+    // Without tp_clear, so that no call finds a reference gone: every ring of references that it is
+    // part of goes through something else that can be cleared (call_type is a class).
+    const object = python_type.make("pyuring._native.WsgiHandler", Body, python.TPFLAGS_HAVE_GC, .{
+        .{ python.Py_tp_new, &new },
+        .{ python.Py_tp_dealloc, &references.dealloc },
+        .{ python.Py_tp_traverse, &references.traverse },
+        .{ python.Py_tp_methods, methods.table() },
+        .{ python.Py_tp_doc, "WsgiHandler(app, base, call_type, adjust, new_input): the native half of pyuring.wsgi." },
+    }) orelse return error.PythonRaised;
+    defer python.decref(object);
+    if (c.PyDict_SetItemString(types, "WsgiHandler", object) != 0) return error.PythonRaised;
+}
+
+fn new(object_class: *Object, args: ?*Object, _: ?*Object) callconv(.c) ?*Object {
+    const fields = @typeInfo(Body).@"struct".fields;
+    const given = args orelse return null;
+    if (c.PyTuple_Size(given) != fields.len) {
+        c.PyErr_SetString(python.exc.PyExc_TypeError.*, "WsgiHandler(app, base, call_type, adjust, new_input)");
+        return null;
+    }
+    if (!wsgi_call_object.is_call_type(c.PyTuple_GetItem(given, 2).?)) return null;
+    const object = c.PyType_GenericAlloc(object_class, 0) orelse return null;
+    inline for (fields, 0..) |field, i| {
+        @field(python.body(Body, object), field.name) = python.incref(c.PyTuple_GetItem(given, i).?);
+    }
+    return object;
+}
+
+fn handle(object: *Object, request: *Object) callconv(.c) ?*Object {
+    const self = python.body(Body, object);
+    const environ = environ_of(self, request) catch return null;
+    defer python.decref(environ);
+    const call = wsgi_call_object.create(self.call_type.?, request) orelse return null;
+    defer python.decref(call);
+    const start_response = wsgi_call_object.start_response_of(call) orelse return null;
+    defer python.decref(start_response);
+    const result = c.PyObject_CallFunctionObjArgs(self.app.?, environ, start_response, @as(?*Object, null)) orelse return null;
+    defer python.decref(result);
+    if (only_block(result)) |block| {
+        defer python.decref(block);
+        if (wsgi_call_object.whole_reply(call, block)) |reply| return reply;
+        if (c.PyErr_Occurred() != null) return null;
+    }
+    return c.PyObject_VectorcallMethod(names.answer, &.{ call, result }, 2, null);
+}
+
+fn environ_of(self: *const Body, request: *Object) Error!*Object {
+    const environ = c.PyDict_Copy(self.base.?) orelse return error.PythonRaised;
+    errdefer python.decref(environ);
+    const native = request_object.is_request(request);
+    if (native) try request_environ.fill(request, environ) else try ask_to_fill(request, environ);
+    const input = input_of(self, request, native) orelse return error.PythonRaised;
+    defer python.decref(input);
+    if (c.PyDict_SetItem(environ, names.wsgi_input, input) != 0) return error.PythonRaised;
+    if (self.adjust.? != python.none) {
+        const end: ?*Object = null;
+        const done = c.PyObject_CallFunctionObjArgs(self.adjust.?, environ, request, end) orelse return error.PythonRaised;
+        python.decref(done);
+    }
+    return environ;
+}
+
+/// A request that is no RequestCore: a stand-in, as tests and middleware may have.
+fn ask_to_fill(request: *Object, environ: *Object) Error!void {
+    const done = c.PyObject_VectorcallMethod(names._environ, &.{ request, environ }, 2, null) orelse return error.PythonRaised;
+    python.decref(done);
+}
+
+/// The body from memory, or the stream of one that is still coming.
+fn input_of(self: *const Body, request: *Object, native: bool) ?*Object {
+    const content = if (native)
+        request_body.body(request).guard.show(&request_body.body(request).content)
+    else
+        c.PyObject_GetAttr(request, names._body) orelse return null;
+    defer python.decref(content);
+    if (content == python.none) return c.PyObject_GetAttr(request, names.stream);
+    return c.PyObject_CallFunctionObjArgs(self.new_input.?, content, @as(?*Object, null));
+}
+
+/// A new reference to the bytes that a list or a tuple of one item consists of.
+fn only_block(result: *Object) ?*Object {
+    const block = if (python.is_exactly(result, python.types.list))
+        if (c.PyList_Size(result) == 1) c.PyList_GetItem(result, 0) else null
+    else if (python.is_exactly(result, python.types.tuple))
+        if (c.PyTuple_Size(result) == 1) c.PyTuple_GetItem(result, 0) else null
+    else
+        null;
+    const object = block orelse return null;
+    return if (python.is_exactly(object, python.types.bytes)) python.incref(object) else null;
+}
