@@ -22,6 +22,7 @@ from pyuring import _native
 from pyuring.accepting import Accepting
 from pyuring.connector import Connector
 from pyuring.errors import EngineClosedError, WrongThreadError, no_thread
+from pyuring.metrics import counters
 from pyuring.reports import report
 from pyuring.timers import Handle, TimerHandle, TimerQueue
 from pyuring.transport import Transport
@@ -163,7 +164,7 @@ class Worker:
         """Return this worker's counters by name; any thread, also after the end."""
         with self._lock:
             if self._alive:
-                self._last_metrics = self._read_metrics()
+                self._last_metrics = counters(self._handle)
             return self._last_metrics
 
     def exception(self, exc: BaseException, where: str, whose: Any = None) -> None:
@@ -366,13 +367,6 @@ class Worker:
     def _drain_native(self, quiet: float) -> None:
         _native.pylib.pyuring_worker_drain(self._handle, round(quiet * 1e9))
 
-    def _read_metrics(self) -> dict[str, Any]:
-        counters = _native.WorkerMetrics()
-        _native.pylib.pyuring_worker_metrics(self._handle, counters)
-        found = {name: getattr(counters, name) for name, *_ in counters._fields_}
-        found["request_us"] = tuple(found["request_us"])
-        return found
-
     def _finish(self) -> None:
         """Give the native worker back; it drains by force when the loop has not (F58)."""
         for lookup in list(self.lookups):
@@ -380,7 +374,7 @@ class Worker:
         self._in_turn = False
         with self._lock:
             if self._alive:
-                self._last_metrics = self._read_metrics()
+                self._last_metrics = counters(self._handle)
             self._alive = False
         if self._handle:
             _native.pylib.pyuring_worker_destroy(self._handle)
