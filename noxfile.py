@@ -159,7 +159,7 @@ def stress(session: nox.Session) -> None:
 
 @nox.session(requires=["build"])
 def faults(session: nox.Session) -> None:
-    """Inject faults on the real kernel, some 20 minutes; seconds of churn may be given."""
+    """Inject faults on the real kernel, some twenty minutes; seconds of churn may be given."""
     install(session, "tests")
     session.install("-q", "--force-reinstall", "--no-deps", str(host_wheel()))
     seconds, *rest = session.posargs or ["300"]
