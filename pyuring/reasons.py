@@ -69,7 +69,7 @@ TRANSIENT = frozenset(
 # The codes of zig/probe_trial.zig, which no errno can be.
 _ODD = {
     1: "the kernel took {asked} and did something else",
-    2: "the kernel took {asked} and no completion came within 100 ms",
+    2: "the kernel took {asked} and no completion came within a second",
     3: "{asked}: not asked, for io_uring itself is missing",
     4: "{asked}: could not be tried, for the loopback interface is down",
 }
