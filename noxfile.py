@@ -210,6 +210,14 @@ def soak(session: nox.Session) -> None:
     session.run(*command, env=zig_environment(session))
 
 
+@nox.session(python="3.13", requires=["build"])
+def kernels(session: nox.Session) -> None:
+    """Boot Debian's kernels and run the smoke set in each: `nox -s kernels -- [SERIES …]`."""
+    session.install("-q", "--force-reinstall", "--no-deps", str(host_wheel()))
+    command = ["python", "-m", "kernels", "--wheel", str(host_wheel()), *session.posargs]
+    session.run(*command, env={"PYTHONPATH": str(ROOT / "tests")})
+
+
 @nox.session
 def simulate(session: nox.Session) -> None:
     """Find planted bugs, then run many seeds: `nox -s simulate -- --seeds N --first SEED`."""

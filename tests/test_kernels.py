@@ -60,6 +60,8 @@ class OneBitOff(Echo):
 
 
 def test_one_wrong_bit_is_noticed() -> None:
+    if not probe().io_uring:
+        pytest.skip(f"io_uring is refused here: {probe().missing['io_uring']}")
     with pytest.raises(AssertionError, match="SHA-256"):
         checks.echo("base", (2, 16), OneBitOff)
 
@@ -182,7 +184,8 @@ ENDS = [
     (console(PANIC), "not booted", "before our first process"),
     (console(init.STARTED, "ok probe", ended_by_limit=True), "hang", "ok probe"),
     (console("booting", ended_by_limit=True), "not booted", "booting"),
-    (console(init.STARTED, "ok probe"), "silent", "no line of answers"),
+    (console(init.STARTED, "ok probe"), "silent", "no line of answers; the last: 'ok probe'"),
+    (console(init.STARTED, "bye", "[ 1.5] reboot: Restarting system"), "silent", "'bye'"),
     (console(init.STARTED, CUT), "silent", "no line of answers"),
     (console(init.STARTED, f"{CUT} {init.END}"), "silent", "garbled"),
     (Console("", False, 0.1, 1), "not booted", "status 1"),

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="kernels", description=__doc__)
     parser.add_argument("series", nargs="*", help="some kernels only: 6.1, 6.18, newest")
     parser.add_argument("--wheel", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, default=ROOT / ".nox" / "kernels")
+    parser.add_argument("--cache", type=Path, default=ROOT / ".nox" / "debian")
     parser.add_argument("--accel", choices=["kvm", "tcg"], help="unasked, kvm where it works")
     parser.add_argument("--limit", type=float, help="seconds for a machine")
     parser.add_argument("--jobs", type=int, choices=[1, 2], default=1, help="machines at a time")
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             table.put_into(PAGE.read_text("utf-8"), table.render(rows, told(options.accel))),
             "utf-8",
         )
-        print(f"wrote {PAGE.relative_to(ROOT)}")
+        print(f"wrote {PAGE.relative_to(ROOT)}", flush=True)
     for row in rows:
         print(f"{row.wanted.series:8} {row.outcome.kind}")
     return 1 if any(row.outcome.failed for row in rows) else 0
@@ -69,7 +69,10 @@ def session(wanted: Sequence[Wanted], options: argparse.Namespace) -> list[table
     found = next((kernel for kernel in had if isinstance(kernel, Kernel)), None)
     if found is not None and options.accel is None:
         options.accel = machine.accelerator(found.image)
-    print(f"{packed.stat().st_size >> 20} MiB to start from; machines run with {options.accel}")
+    print(
+        f"{packed.stat().st_size >> 20} MiB to start from; machines run with {options.accel}",
+        flush=True,
+    )
 
     def run(each: Wanted, kernel: Kernel | str) -> table.Row:
         if isinstance(kernel, str):
@@ -101,7 +104,10 @@ def fetch(archive: Archive, wanted: Sequence[Wanted]) -> list[Kernel | str]:
 def report(row: table.Row) -> table.Row:
     """Say at once how a kernel went."""
     release = row.outcome.answers.get("release", "")
-    print(f"{row.wanted.series:8} {row.outcome.kind:10} {row.outcome.seconds:5.0f} s  {release}")
+    print(
+        f"{row.wanted.series:8} {row.outcome.kind:10} {row.outcome.seconds:5.0f} s  {release}",
+        flush=True,
+    )
     for problem in row.outcome.problems:
         print(f"         {problem}", flush=True)
     return row
@@ -109,7 +115,7 @@ def report(row: table.Row) -> table.Row:
 
 def told(accel: str) -> str:
     """Return a sentence about the machines."""
-    how = "on KVM" if accel == "kvm" else "emulated (TCG), which is ten to twenty times slower"
+    how = "on KVM" if accel == "kvm" else "emulated (TCG)"
     return (
         f"Machines of two processors and {machine.MEMORY_MIB} MiB, {how};"
         f" CPython {platform.python_version()}."

@@ -1,8 +1,8 @@
 """Boots one kernel in qemu: no disk, no network, a serial console whose text comes back.
 
 It owns the process and ends it at its time limit. It judges nothing: outcome.py does. KVM is used
-where a machine really starts with it; elsewhere qemu translates the instructions (TCG), ten or
-twenty times slower.
+where a machine really starts with it; elsewhere qemu translates the instructions (TCG), many
+times slower.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["LIMITS", "Console", "accelerator", "boot", "obstacle"]
 
 QEMU = "qemu-system-x86_64"
 # Seconds for a whole machine. One that hangs costs so long, so they are not generous.
-LIMITS = {"kvm": 120, "tcg": 400}
+LIMITS = {"kvm": 120, "tcg": 600}
 TRIAL_SECONDS = 15
 MEMORY_MIB = 1024
 # Two processors, so that what only shows between two can show. An oops ends the machine, and a

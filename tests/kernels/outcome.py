@@ -74,7 +74,8 @@ def judge(console: Console, tier: str) -> Outcome:
 def _end(console: Console) -> tuple[str, str]:
     """Return the kind of an end without answers, and why."""
     panic = re.search(r"Kernel panic - not syncing: (.*)", console.text)
-    last = next((line.strip() for line in reversed(console.text.splitlines()) if line.strip()), "")
+    lines = [line.strip() for line in console.text.splitlines()]
+    last = next((line for line in reversed(lines) if line and "reboot: " not in line), "")
     if panic is not None:
         return PANIC, panic[1].strip()
     if console.ended_by_limit:
@@ -116,7 +117,7 @@ def _versions(profile: Mapping[str, Any]) -> Iterator[str]:
             continue
         if has and not wanted:
             yield f"{name} is there, before Linux {reasons.SINCE[name][1]}"
-        if not has and "within 100 ms" in profile["missing"].get(name, ""):
+        if not has and "no completion came" in profile["missing"].get(name, ""):
             yield f"{name}: the probe waited in vain: {profile['missing'][name]}"
         if wanted and not has:
             yield f"{name} is missing: {profile['missing'].get(name)}"

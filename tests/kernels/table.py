@@ -38,7 +38,7 @@ def put_into(text: str, tables: str) -> str:
     _, also, after = rest.partition(TO)
     if not found or not also:
         raise ValueError(f"the page lacks {FROM!r} and {TO!r}")
-    return f"{before}{FROM}\n\n{tables}\n{TO}{after}"
+    return f"{before}{FROM}\n\n{tables.strip()}\n\n{TO}{after}"
 
 
 def render(rows: Sequence[Row], how: str) -> str:
@@ -73,14 +73,16 @@ def _count(run: Mapping[str, Any]) -> str:
 def _details(rows: Sequence[Row]) -> Iterable[str]:
     names = [row.name for row in rows]
     runs = [row.outcome.answers["root"] for row in rows]
-    checks = list(dict.fromkeys(name for run in runs for name in run.get("checks", {})))
-    yield "\nEach check as root, in seconds:\n"
+    # In the order of the run that had the most.
+    longest = sorted(runs, key=lambda run: -len(run.get("checks", {})))
+    checks = list(dict.fromkeys(name for run in longest for name in run.get("checks", {})))
+    yield "Each check as root, in seconds:\n"
     yield _markdown(
         [["check", *names], *([name, *(_time(run, name) for run in runs)] for name in checks)]
     )
     profiles = [run.get("probe", {"capabilities": {}}) for run in runs]
     capabilities = list(profiles[-1]["capabilities"])
-    yield "\nWhat the probe saw each kernel do:\n"
+    yield "What the probe saw each kernel do:\n"
     yield _markdown(
         [["capability", *names]]
         + [
