@@ -39,7 +39,20 @@ def check(kind: str, events: str) -> list[str]:
     return ours + ([f"{kind}: exit {done.returncode}"] if done.returncode else [])
 
 
+def too_old() -> str:
+    """Return the version of a valgrind that waits for ever, or ""; 3.27 is known to work.
+
+    3.19 keeps its own lock while io_uring_enter(2) waits, so that no other thread runs.
+    """
+    said = subprocess.run(["valgrind", "--version"], capture_output=True, text=True, check=True)
+    version = said.stdout.strip().removeprefix("valgrind-")
+    return version if tuple(map(int, version.split(".")[:2])) < (3, 20) else ""
+
+
 def main(events: str = "500") -> None:
+    if version := too_old():
+        print(f"valgrind {version} hangs in io_uring_enter(2): left out; 3.27 works")
+        return
     findings = [each for kind in KINDS if kind != "canary" for each in check(kind, events)]
     print("\n\n".join(findings))
     sys.exit(bool(findings))
