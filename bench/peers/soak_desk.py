@@ -18,7 +18,9 @@ from typing import Any
 
 PATIENCE = 90.0  # for one step of a transfer: longer than anything that the driver stops
 CONNECT_PATIENCE = 30.0
-LOST = (ConnectionError, asyncio.IncompleteReadError)
+# Not only ConnectionError: shutdown(2) of what the other side has reset is ENOTCONN. From CPython
+# 3.11 on a TimeoutError is an OSError too: it is looked for first.
+LOST = (OSError, asyncio.IncompleteReadError)
 
 
 class Desk:
@@ -134,5 +136,5 @@ class Stream:
         self.writer.close()
         try:
             await self.writer.wait_closed()
-        except ConnectionError:
+        except OSError:
             pass  # the other side was quicker

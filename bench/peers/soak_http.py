@@ -174,6 +174,8 @@ async def run(desk: Desk, what: Callable[[Session], Awaitable[None]], buffer: in
     detail: dict[str, Any] = {"server": "http"}
     try:
         await what(session)
+    except asyncio.TimeoutError:
+        desk.tell("stuck", step=session.step, **detail)
     except LOST as error:
         if session.served and session.step != "reply":
             desk.tell("retired", pid=session.pid, step=session.step)
@@ -183,8 +185,6 @@ async def run(desk: Desk, what: Callable[[Session], Awaitable[None]], buffer: in
             desk.tell("closed", age=age, error=repr(error)[:200], **detail)
     except (Broken, ValueError, KeyError) as error:
         desk.tell("broken", error=repr(error)[:300], **detail)
-    except asyncio.TimeoutError:
-        desk.tell("stuck", step=session.step, **detail)
     finally:
         await stream.close()
 

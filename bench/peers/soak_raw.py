@@ -39,10 +39,10 @@ async def echo(desk: Desk, slow: float = 0.0) -> None:
                 return
             if desk.rng.random() < 0.1:
                 await asyncio.sleep(desk.rng.uniform(0, 1.0))
-    except LOST as error:
-        desk.tell("closed", server="echo", step="echo", error=repr(error)[:200])
     except asyncio.TimeoutError:
         desk.tell("stuck", server="echo", step="echo")
+    except LOST as error:
+        desk.tell("closed", server="echo", step="echo", error=repr(error)[:200])
     finally:
         await stream.close()
 
