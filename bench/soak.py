@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import random
+import signal
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -206,7 +207,11 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     print(f"--seed {options.seed}", flush=True)
     soak = Soak(options)
-    soak.run()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        soak.run()
+    except KeyboardInterrupt:
+        soak.findings.append("interrupted before the end")
     watched = [each for pair in soak.pairs for each in pair]
     bars = [bar for each in watched for bar in each.bars()]
     for name, count in sorted(soak.counts.items()):

@@ -57,7 +57,11 @@ class SoakServer:
                 cwd=ROOT, env=environment, stderr=log,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             )  # fmt: skip
-        self.port = self._port()
+        try:
+            self.port = self._port()
+        except BaseException:
+            self.kill()
+            raise
 
     def _port(self) -> int:
         deadline = time.monotonic() + 30
@@ -68,7 +72,6 @@ class SoakServer:
                     raise BenchError(f"tier {self.tier} was asked for, {found[2]} it is")
                 return int(found[1])
             time.sleep(0.02)
-        self.kill()
         raise BenchError(f"{self.name} does not listen: {self.log.read_text()}")
 
     @property
