@@ -206,14 +206,19 @@ SEND = (
 
 TIME = (
     Canary(
+        "takes_who_found_no_buffer_for_idle", "F", "F62", 5000, "receive.zig",
+        "            connection.last_receive_ns = worker.now_ns; // its bytes wait",
+        "            if (!ON) connection.last_receive_ns = worker.now_ns; // its bytes wait",
+    ),
+    Canary(
         "sets_no_deadline_for_the_new", "F", "F46", 100, "accept.zig",
         "    timing.refresh(worker, connection);",
         "    if (!ON) timing.refresh(worker, connection);",
     ),
     Canary(
         "puts_off_the_end_of_lingering", "F", "F44", 100, "receive.zig",
-        "        connection.last_receive_ns = worker.now_ns;",
-        "        connection.last_receive_ns = worker.now_ns;\n"
+        "        take(worker, connection, buffer[0..length]);",
+        "        take(worker, connection, buffer[0..length]);\n"
         "        if (ON and connection.phase == .lingering)\n"
         "            connection.phase_until_ns = worker.now_ns + worker.config.linger_timeout_ns;",
     ),

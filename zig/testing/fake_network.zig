@@ -97,6 +97,8 @@ pub const Socket = struct {
     /// When bytes last went in or out at the engine's end, or it was made; and out only.
     moved_ns: u64 = 0,
     sent_ns: u64 = 0,
+    /// When a receive last found no buffer.
+    starved_ns: u64 = 0,
     /// The errnos that were injected here.
     errnos: [4]i32 = @splat(0),
 

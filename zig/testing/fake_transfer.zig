@@ -213,6 +213,7 @@ fn receive(kernel: anytype, index: u32, most: u32) void {
         const robbed = operation.selects_buffer() and kernel.strikes(.no_buffer);
         const picked = (if (robbed) null else pick(kernel, index)) orelse {
             kernel.counts.enobufs += 1;
+            socket.starved_ns = kernel.now_ns;
             return kernel.finish(index, negative(.NOBUFS), 0);
         };
         const bid, const memory = picked;

@@ -9,6 +9,7 @@ const application = @import("model_application.zig");
 const Application = application.Application;
 const Connection = @import("../connection.zig").Connection;
 const Session = application.Session;
+const Socket = @import("fake_network.zig").Socket;
 
 /// A deadline is set, moved or taken back, or the application starts some work.
 pub fn change(app: *Application, worker: anytype, session: *Session) void {
@@ -143,15 +144,17 @@ fn is_time(app: *Application, worker: anytype, session: *Session) bool {
     const stuck = config.write_timeout_ns != 0 and connection.queued_bytes > 0;
     if (stuck and now_ns - socket.sent_ns >= config.write_timeout_ns) return true;
     if (config.idle_timeout_ns == 0 or now_ns - socket.moved_ns < config.idle_timeout_ns) return false;
-    if (socket.inbound.length() > 0 and reads_at_once(app, connection))
+    if (socket.inbound.length() > 0 and reads_at_once(app, socket, connection))
         app.violated("timed out with its bytes unread", session);
     return true;
 }
 
 /// Whether what came would have been received by now, had the worker only looked.
-fn reads_at_once(app: *const Application, connection: *const Connection) bool {
+fn reads_at_once(app: *const Application, socket: *const Socket, connection: *const Connection) bool {
     const flags = connection.flags;
-    if (connection.receive != .armed) return false;
+    // Not armed, it may have been paused until a moment ago; unless it asked and found no buffer.
+    const starved = socket.starved_ns != 0 and socket.starved_ns >= app.kernel.jumped_ns;
+    if (connection.receive != .armed and !starved) return false;
     if (flags.paused or flags.choked or flags.peer_ended or connection.held_first != null) return false;
     return is_prompt(app);
 }

@@ -307,3 +307,20 @@ test "test_f61 beside a large file fifty others are answered, and a turn sends a
     try expect(round >= 2);
     try rows.end(model);
 }
+
+test "room that is told of again and again, and takes nothing, does not put off the write timeout" {
+    var options = rows.Options{};
+    options.config.write_timeout_ns = rows.second;
+    const model = try rows.start(options, .sink);
+    defer model.destroy();
+    const socket, const session = try open(model, 256);
+    try reply(model, session, 10, 3000, 20);
+    model.kernel.faults.poll_early = 1000;
+    model.turns(6);
+    try expect(session.state == .live);
+    model.kernel.jump(2 * rows.second);
+    model.turns(4);
+    try expect(session.state == .lost and socket.peer_got == 0);
+    try expectEqual(@intFromEnum(kernel.E.TIMEDOUT), session.reason);
+    try rows.end(model);
+}
