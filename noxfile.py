@@ -133,7 +133,7 @@ def tests(session: nox.Session) -> None:
     """
     install(session, "tests")
     session.install("-q", "--force-reinstall", "--no-deps", str(host_wheel()))
-    spared = SLOW_ALIKE if session.python in IN_BETWEEN else ()
+    spared: tuple[str, ...] = SLOW_ALIKE if session.python in IN_BETWEEN else ()
     spared += () if session.python == NEWEST else OF_THE_MACHINE
     if session.posargs:
         spared = ()
