@@ -81,7 +81,8 @@ def test_an_exception_is_raised_at_the_end_of_a_test() -> None:
 
 
 SERVE = """
-import sys, pyuring
+import signal, pyuring
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 pyuring.serve(lambda request: "hi", "127.0.0.1:0", workers=2, threads=1)
 print("ended", flush=True)
 """
