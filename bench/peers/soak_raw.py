@@ -64,7 +64,10 @@ def bad(port: str, name: str, what: Bad, buffer: int = 0) -> Callable[[Desk], Aw
             pass
         if desk.rng.random() < 0.5:
             stream.reset()
-        await stream.close()
+        try:
+            await asyncio.wait_for(stream.close(), 0.5)
+        except asyncio.TimeoutError:  # what nobody takes is still to be sent
+            stream.reset()
 
     return run
 
