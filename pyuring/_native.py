@@ -18,7 +18,7 @@ from typing import Any
 
 from pyuring.errors import NativeLibraryError
 
-__all__ = ["ABI_VERSION", "LIBRARY_PATH", "check", "lib", "probe", "pylib"]
+__all__ = ["ABI_VERSION", "LIBRARY_PATH", "check", "lib", "probe", "pylib", "read_metrics"]
 
 ABI_VERSION = 3
 LIBRARY_PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "libpyuring.so")
@@ -264,3 +264,12 @@ def probe() -> Profile:
     profile = Profile()
     lib.pyuring_probe(ctypes.byref(profile))
     return profile
+
+
+def read_metrics(handle: int) -> dict[str, Any]:
+    """Return the counters of a worker that lives, by name; any thread."""
+    found = WorkerMetrics()
+    pylib.pyuring_worker_metrics(handle, found)
+    named = {name: getattr(found, name) for name, *_ in found._fields_}
+    named["request_us"] = tuple(named["request_us"])
+    return named

@@ -1,7 +1,6 @@
 """What an engine counts: one snapshot, added up over its workers.
 
-Owns `EngineMetrics`, a value, and the reading of a native worker's counters. The counting is native
-(zig/metrics.zig); nothing is counted here.
+Owns `EngineMetrics`, a value. The counting is native (zig/metrics.zig); nothing is counted here.
 """
 
 from __future__ import annotations
@@ -9,8 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
-
-from pyuring import _native
 
 __all__ = ["EngineMetrics"]
 
@@ -104,12 +101,3 @@ def _sum(name: str, before: Any, value: Any) -> Any:
 
 
 _LARGEST = frozenset({"send_queue_high_water"})
-
-
-def counters(handle: int) -> dict[str, Any]:
-    """Return the counters of a native worker by name; any thread, while it lives."""
-    found = _native.WorkerMetrics()
-    _native.pylib.pyuring_worker_metrics(handle, found)
-    named = {name: getattr(found, name) for name, *_ in found._fields_}
-    named["request_us"] = tuple(named["request_us"])
-    return named

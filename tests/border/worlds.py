@@ -102,7 +102,7 @@ PLAIN: Makers = {
     "TierDecisions": lambda _: pyuring.decisions(pyuring.BaseTier()),
     "Wsgi": lambda _: Wsgi(lambda environ, start_response: [b""]),
     **{name: (lambda _, name=name: getattr(pyuring, name)()) for name in (
-        "BaseTier", "HighTier", "MidTier", "OptionalTier",
+        "BaseTier", "EpollTier", "HighTier", "MidTier", "OptionalTier",
     )},
     "TierStrategy": lambda _: pyuring.HighTier(),
     "Message": lambda _: pyuring.Message([bytearray(8)], bytearray(16), bytearray(24)),

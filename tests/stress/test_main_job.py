@@ -99,4 +99,4 @@ def test_main_job(tier: str, workers: int, seed: int) -> None:
         assert wrong == []
         served.process.terminate()
         assert served.wait() == 0
-        assert served.stderr.read() == ""
+        assert "stopping" in served.stderr.read().splitlines()[-1]
