@@ -299,8 +299,8 @@ def processes(pid: int) -> list[int]:
     """The process and all that descend from it, parents first."""
     found = [pid]
     for one in found:
-        for task in Path(f"/proc/{one}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # one that ends meanwhile has no more
+            for task in Path(f"/proc/{one}/task").glob("*/children"):
                 found += map(int, task.read_text().split())
     return found
 
