@@ -206,11 +206,6 @@ SEND = (
 
 TIME = (
     Canary(
-        "takes_who_found_no_buffer_for_idle", "F", "F62", 5000, "receive.zig",
-        "            connection.last_receive_ns = worker.now_ns; // its bytes wait",
-        "            if (!ON) connection.last_receive_ns = worker.now_ns; // its bytes wait",
-    ),
-    Canary(
         "sets_no_deadline_for_the_new", "F", "F46", 100, "accept.zig",
         "    timing.refresh(worker, connection);",
         "    if (!ON) timing.refresh(worker, connection);",
