@@ -244,7 +244,7 @@ TIME = (
         "    const late = !ON and worker.now_ns >",
     ),
     Canary(
-        "takes_the_busy_for_idle", "F", "F44", 1000, "timing.zig",
+        "takes_the_busy_for_idle", "F", "F44", 5000, "timing.zig",
         "    const last = if (connection.flags.busy)",
         "    const last = if (connection.flags.busy and !ON)",
     ),
