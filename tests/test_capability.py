@@ -9,9 +9,9 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from profiles import example
 
 from pyuring import capability, reasons
 from pyuring.capability import CapabilityProfile, Tier, probe
@@ -25,19 +25,6 @@ def profile() -> CapabilityProfile:
     if not found.io_uring:
         pytest.skip(f"io_uring is refused here: {found.missing['io_uring']}")
     return found
-
-
-def example(**changes: Any) -> CapabilityProfile:
-    """Return a profile of a kernel that has everything, with `changes`."""
-    names = dict.fromkeys(reasons.SINCE, True)
-    return CapabilityProfile(
-        os="Linux",
-        kernel_release="6.18.0",
-        kernel_version=(6, 18, 0),
-        cpu_count=1,
-        numa_nodes=1,
-        **{**names, **changes},
-    )
 
 
 # --- what the kernel is seen to do (F13, F14) ----------------------------------------------
