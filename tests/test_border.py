@@ -25,15 +25,28 @@ TIMES = int(os.environ.get("PYURING_BORDER_TIMES", "1"))
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_f53_every_public_call_refuses_junk_in_words(group: str, seed: int, tmp_path: Path) -> None:
-    notes = tmp_path / "notes"
-    script = [str(ROOT / "tests" / "border" / "fuzz.py"), group]
+    try_border(tmp_path, "fuzz.py", group, str(TIMES * EXAMPLES[group]), str(seed))
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_f53_no_argument_ends_what_its_call_is_about(group: str, tmp_path: Path) -> None:
+    try_border(tmp_path, "enders.py", group)
+
+
+def try_border(directory: Path, script: str, *arguments: str) -> None:
+    """Run a script of tests/border; its findings, or the calls before its crash, fail the test."""
+    notes = directory / "notes"
     done = subprocess.run(
-        [sys.executable, *script, str(TIMES * EXAMPLES[group]), str(seed), str(notes)],
+        [sys.executable, str(ROOT / "tests" / "border" / script), *arguments, str(notes)],
         capture_output=True,
         text=True,
         errors="replace",
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(Path(pyuring.__file__).parent.parent)},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(pyuring.__file__).parent.parent),
+            "PYTHONMALLOC": "debug",  # what is freed is overwritten, so that its use shows
+        },
         timeout=120 * TIMES,
         check=False,
     )

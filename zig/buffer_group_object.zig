@@ -39,9 +39,7 @@ fn new(object_class: *Object, _: ?*Object, _: ?*Object) callconv(.c) ?*Object {
 /// _setup(ring, group_id, count, size, flags, legacy) -> 0 or -errno; the Python side has validated.
 fn setup(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Object {
     const self = body(object);
-    if (count != 6 or self.provided != null) return fail("TypeError", "a group is set up once");
-    if (python.c.PyObject_IsInstance(args[0], ring_object.object_type) != 1) return fail("TypeError", "ring must be a Ring");
-    const state = ring_object.checked(args[0]) orelse return null;
+    if (count != 6 or !python.is_kind(args[0], ring_object.object_type)) return fail("TypeError", "ring must be a Ring");
     const options = buffer_group.Options{
         .group_id = arguments.integer(u16, args[1]) catch return null,
         .count = arguments.integer(u16, args[2]) catch return null,
@@ -51,7 +49,9 @@ fn setup(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Object
     if (!std.math.isPowerOfTwo(options.count) or options.count > buffer_group.max_count or options.size == 0) {
         return fail("ValueError", "count is a power of two up to 32768, size at least 1");
     }
-    const legacy = python.c.PyObject_IsTrue(args[5]) == 1;
+    const legacy = python.truth(args[5]) catch return null;
+    const state = ring_object.checked(args[0]) orelse return null;
+    if (self.provided != null) return fail("TypeError", "a group is set up once");
     if (state.find_group(options.group_id) != null) return python.c.PyLong_FromLong(kernel.negative(.EXIST));
     var failure: i32 = 0;
     var group = (if (legacy)
@@ -105,25 +105,22 @@ fn usable(self: *Body) ?*Provided {
     return provided;
 }
 
-fn buffer_id(provided: *Provided, object: *Object) Error!u16 {
-    const bid = try arguments.integer(u16, object);
-    if (bid < provided.group.count) return bid;
+fn check_id(provided: *Provided, bid: u16) Error!void {
+    if (bid < provided.group.count) return;
     return arguments.raise(python.exc.PyExc_ValueError, "no such buffer in the group");
 }
 
 /// get_buffer(buf_id, length=None, offset=0)
 fn get_buffer(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Object {
-    const provided = usable(body(object)) orelse return null;
     if (count < 1 or count > 3) return fail("TypeError", "get_buffer(buf_id, length=None, offset=0)");
-    const bid = buffer_id(provided, args[0]) catch return null;
+    const bid = arguments.integer(u16, args[0]) catch return null;
     const start = if (count > 2) arguments.integer(u32, args[2]) catch return null else 0;
+    const wanted = if (count > 1 and args[1] != python.none) arguments.integer(u32, args[1]) catch return null else null;
+    const provided = usable(body(object)) orelse return null;
+    check_id(provided, bid) catch return null;
     if (start > provided.group.size) return fail("ValueError", "offset is outside of the buffer");
-    var length = provided.group.size - start;
-    if (count > 1 and args[1] != python.none) {
-        const wanted = arguments.integer(u32, args[1]) catch return null;
-        if (wanted > length) return fail("ValueError", "length is larger than the buffer");
-        length = wanted;
-    }
+    const length = wanted orelse provided.group.size - start;
+    if (length > provided.group.size - start) return fail("ValueError", "length is larger than the buffer");
     if (!provided.slots[bid].held and !provided.incremental) {
         sqe_object.raise_ours("BufferNotHeldError", "the kernel has this buffer: no completion named it");
         return null;
@@ -154,6 +151,7 @@ fn view_dealloc(exporter: *Object) callconv(.c) void {
 }
 
 fn check_return(provided: *Provided, bid: u16) Error!void {
+    try check_id(provided, bid);
     const slot = &provided.slots[bid];
     if (!slot.held) {
         sqe_object.raise_ours("BufferNotHeldError", "the buffer is the kernel's: returned twice, or never handed out");
@@ -166,9 +164,9 @@ fn check_return(provided: *Provided, bid: u16) Error!void {
 }
 
 fn return_buffer(object: *Object, argument: *Object) callconv(.c) ?*Object {
+    const bid = arguments.integer(u16, argument) catch return null;
     const self = body(object);
     const provided = usable(self) orelse return null;
-    const bid = buffer_id(provided, argument) catch return null;
     check_return(provided, bid) catch return null;
     give_back(self, provided, bid) catch return null;
     if (!provided.legacy) provided.group.publish();
@@ -177,17 +175,20 @@ fn return_buffer(object: *Object, argument: *Object) callconv(.c) ?*Object {
 
 /// All of them, or, where one cannot go back, none; and one store for the kernel to see (F28).
 fn return_buffers(object: *Object, argument: *Object) callconv(.c) ?*Object {
-    const self = body(object);
-    const provided = usable(self) orelse return null;
     const items = python.c.PySequence_Tuple(argument) orelse return null;
     defer python.decref(items);
     const count: usize = @intCast(python.c.PyTuple_Size(items));
-    for (0..count) |i| {
-        const bid = buffer_id(provided, python.c.PyTuple_GetItem(items, @intCast(i)) orelse return null) catch return null;
-        check_return(provided, bid) catch return null;
+    const raw = python.c.PyMem_Malloc(@max(count, 1) * @sizeOf(u16)) orelse return python.c.PyErr_NoMemory();
+    defer python.c.PyMem_Free(raw);
+    const bids = @as([*]u16, @ptrCast(@alignCast(raw)))[0..count];
+    for (bids, 0..) |*bid, i| {
+        const item = python.c.PyTuple_GetItem(items, @intCast(i)) orelse return null;
+        bid.* = arguments.integer(u16, item) catch return null;
     }
-    for (0..count) |i| {
-        const bid = buffer_id(provided, python.c.PyTuple_GetItem(items, @intCast(i)) orelse return null) catch return null;
+    const self = body(object);
+    const provided = usable(self) orelse return null;
+    for (bids) |bid| check_return(provided, bid) catch return null;
+    for (bids) |bid| {
         if (provided.slots[bid].held) give_back(self, provided, bid) catch return null; // a twin is gone
     }
     if (!provided.legacy) provided.group.publish();
@@ -204,10 +205,11 @@ fn give_back(self: *Body, provided: *Provided, bid: u16) Error!void {
 
 /// bundle_ids(first, length): the buffers that one completion filled, in order.
 fn bundle_ids(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Object {
-    const provided = usable(body(object)) orelse return null;
     if (count != 2) return fail("TypeError", "bundle_ids(first, length)");
-    var bid = buffer_id(provided, args[0]) catch return null;
+    var bid = arguments.integer(u16, args[0]) catch return null;
     var left = arguments.integer(u32, args[1]) catch return null;
+    const provided = usable(body(object)) orelse return null;
+    check_id(provided, bid) catch return null;
     const list = python.c.PyList_New(0) orelse return null;
     while (true) {
         const number = python.c.PyLong_FromLong(bid) orelse break;

@@ -36,12 +36,17 @@ pub const Pins = struct {
         python.c.PyMem_Free(self);
     }
 
-    /// Holds what `object` shows as bytes. Raises TypeError or BufferError.
+    /// Holds what `object` shows as bytes. Raises TypeError or BufferError. Asking for it may run Python
+    /// code: the caller owns a count of its own, and this set is looked at only afterwards.
     pub fn hold(self: *Pins, object: *Object, writable: bool) Error![]u8 {
-        if (self.count == self.capacity) try self.grow();
-        const buffer = &self.buffers[self.count];
+        var buffer = python.Buffer{};
         const flags: c_int = if (writable) python.PyBUF_WRITABLE else python.PyBUF_SIMPLE;
-        if (python.c.PyObject_GetBuffer(object, buffer, flags) != 0) return error.PythonRaised;
+        if (python.c.PyObject_GetBuffer(object, &buffer, flags) != 0) return error.PythonRaised;
+        if (self.count == self.capacity) self.grow() catch |failure| {
+            python.c.PyBuffer_Release(&buffer);
+            return failure;
+        };
+        self.buffers[self.count] = buffer;
         self.count += 1;
         const length: usize = @intCast(buffer.len);
         if (length == 0) return &.{};

@@ -144,6 +144,7 @@ const Functions = struct {
     PyObject_HasAttrString: *const fn (*Object, [*:0]const u8) callconv(.c) c_int,
     PyObject_IsTrue: *const fn (*Object) callconv(.c) c_int,
     PyObject_IsInstance: *const fn (*Object, *Object) callconv(.c) c_int,
+    PyType_IsSubtype: *const fn (*Object, *Object) callconv(.c) c_int,
     PyObject_Type: *const fn (*Object) callconv(.c) ?*Object,
     PyObject_CallNoArgs: *const fn (*Object) callconv(.c) ?*Object,
     PyObject_CallFunctionObjArgs: *const fn (*Object, ...) callconv(.c) ?*Object,
@@ -315,6 +316,20 @@ pub fn text_view(object: *Object) ?[]const u8 {
     var length: Ssize = 0;
     const pointer = c.PyUnicode_AsUTF8AndSize(object, &length) orelse return null;
     return pointer[0..@intCast(length)];
+}
+
+/// Whether it is of this type, or of one derived from it. Unlike isinstance(), asks the object nothing:
+/// what claims another class (`__class__`, as mocks do) does not have that class's memory.
+pub fn is_kind(object: *Object, wanted: *Object) bool {
+    const class = c.PyObject_Type(object).?;
+    defer decref(class);
+    return class == wanted or c.PyType_IsSubtype(class, wanted) != 0;
+}
+
+/// bool(object).
+pub fn truth(object: *Object) error{PythonRaised}!bool {
+    const answer = c.PyObject_IsTrue(object);
+    return if (answer < 0) error.PythonRaised else answer == 1;
 }
 
 /// Whether it is of this very type, and nothing derived from it.

@@ -70,7 +70,7 @@ var core_type: *Object = undefined;
 
 /// Whether it is a RequestCore, or of a class derived from it.
 pub fn is_request(object: *Object) bool {
-    return c.PyObject_IsInstance(object, core_type) == 1;
+    return python.is_kind(object, core_type);
 }
 
 fn get_method(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {

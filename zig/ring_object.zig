@@ -28,7 +28,8 @@ fn new(object_class: *Object, _: ?*Object, _: ?*Object) callconv(.c) ?*Object {
     return python.c.PyType_GenericAlloc(object_class, 0);
 }
 
-/// The ring behind a Python object, ready to be used by this thread; else raises.
+/// The ring behind a Python object, ready to be used by this thread; else raises. Asked for after the
+/// arguments are converted: that runs Python code (`__index__`, `__buffer__`), which may close the ring.
 pub fn checked(object: *Object) ?*State {
     const state = python.body(State, object);
     if (!state.open or state.ending) {
@@ -116,26 +117,26 @@ fn submit(object: *Object, _: ?*Object) callconv(.c) ?*Object {
 }
 
 fn submit_and_wait(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Object {
-    const state = checked(object) orelse return null;
-    const wanted = wait_count(state, args, count, 0) catch return null;
+    const wanted = wait_count(args, count, 0, 1) catch return null;
+    const state = checked_for(object, wanted) orelse return null;
     const taken = state.submit(wanted, null) catch return null;
     _ = state.wait(wanted, null) catch return null;
     return python.c.PyLong_FromLong(@intCast(taken));
 }
 
 fn submit_and_wait_timeout(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Object {
-    const state = checked(object) orelse return null;
     if (count < 1) return missing("submit_and_wait_timeout() needs seconds");
     const deadline = deadline_of(args[0]) catch return null;
-    const wanted = wait_count(state, args, count, 1) catch return null;
+    const wanted = wait_count(args, count, 1, 1) catch return null;
+    const state = checked_for(object, wanted) orelse return null;
     const taken = state.submit(wanted, deadline) catch return null;
     return python.c.PyLong_FromLong(@intCast(taken));
 }
 
 /// wait_cqe(timeout=None): the oldest completion, which stays until advance_cq.
 fn wait_cqe(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Object {
-    const state = checked(object) orelse return null;
     const deadline = if (count > 0 and args[0] != python.none) deadline_of(args[0]) catch return null else null;
+    const state = checked(object) orelse return null;
     while (!state.settle()) {
         _ = checked(object) orelse return null;
         const there = state.wait(1, deadline) catch return null;
@@ -172,7 +173,6 @@ fn pop(object: *Object, _: ?*Object) callconv(.c) ?*Object {
 
 /// reap(limit=None): up to `limit` completions at once, consumed.
 fn reap(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Object {
-    _ = checked(object) orelse return null;
     var limit: u32 = std.math.maxInt(u32);
     if (count > 0 and args[0] != python.none) limit = arguments.integer(u32, args[0]) catch return null;
     const list = python.c.PyList_New(0) orelse return null;
@@ -190,8 +190,8 @@ fn reap(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Object 
 }
 
 fn advance_cq(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Object {
+    const wanted = wait_count(args, count, 0, 1) catch return null;
     const state = checked(object) orelse return null;
-    const wanted = if (count > 0) arguments.integer(u32, args[0]) catch return null else 1;
     if (wanted > state.visible_ready()) {
         python.c.PyErr_SetString(python.exc.PyExc_ValueError.*, "fewer completions are there");
         return null;
@@ -205,10 +205,9 @@ fn advance_cq(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*O
 
 /// submit_batch(batch, wait=0): every SQE of the batch once more. Returns how many were submitted.
 fn submit_batch(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Object {
-    const state = checked(object) orelse return null;
-    if (count < 1) return missing("submit_batch() needs a Batch");
-    if (python.c.PyObject_IsInstance(args[0], batch_object.object_type) != 1) return missing("submit_batch() needs a Batch");
-    const wanted = if (count > 1) wait_count(state, args, count, 1) catch return null else 0;
+    if (count < 1 or !python.is_kind(args[0], batch_object.object_type)) return missing("submit_batch() needs a Batch");
+    const wanted = wait_count(args, count, 1, 0) catch return null;
+    const state = checked_for(object, wanted) orelse return null;
     const batch = batch_object.body(args[0]);
     // What get_sqe handed out comes first: order of submission is the order of the calls.
     var taken: u32 = state.submit(0, null) catch return null;
@@ -229,10 +228,10 @@ fn submit_batch(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?
 
 /// run_batch(batch, check=False)
 fn run_batch(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Object {
-    const state = checked(object) orelse return null;
-    const ours = count >= 1 and python.c.PyObject_IsInstance(args[0], batch_object.object_type) == 1;
+    const ours = count >= 1 and python.is_kind(args[0], batch_object.object_type);
     if (!ours or count > 2) return missing("run_batch(batch, check=False) needs a Batch");
-    const raises = count == 2 and python.c.PyObject_IsTrue(args[1]) == 1;
+    const raises = count == 2 and (python.truth(args[1]) catch return null);
+    const state = checked(object) orelse return null;
     return ring_batch.run(state, batch_object.body(args[0]), raises);
 }
 
@@ -265,13 +264,13 @@ fn none_or_raise(result: i32, what: [*:0]const u8) ?*Object {
 
 /// _register(opcode, argument, count): argument is a bytes-like object or None. The result as it is.
 fn register(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Object {
-    const state = checked(object) orelse return null;
     if (count != 3) return missing("_register() takes three arguments");
     const opcode = arguments.integer(u32, args[0]) catch return null;
     const number = arguments.integer(u32, args[2]) catch return null;
     var buffer = python.Buffer{};
     if (args[1] != python.none and python.c.PyObject_GetBuffer(args[1], &buffer, python.PyBUF_SIMPLE) != 0) return null;
     defer if (buffer.obj != null) python.c.PyBuffer_Release(&buffer);
+    const state = checked(object) orelse return null;
     const saved = python.c.PyEval_SaveThread();
     const result = kernel.register(state.ring.fd, opcode, buffer.buf, number);
     python.c.PyEval_RestoreThread(saved);
@@ -280,9 +279,9 @@ fn register(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Obj
 
 /// _close(grace_ns) -> operations still in flight, whose memory is kept for ever.
 fn close(object: *Object, argument: *Object) callconv(.c) ?*Object {
+    const grace = arguments.integer(u64, argument) catch return null;
     const state = python.body(State, object);
     if (!state.open or state.ending) return python.c.PyLong_FromLong(0);
-    const grace = arguments.integer(u64, argument) catch return null;
     if (!fork_marker.is_here(state.epoch)) {
         abandon(state);
         return python.c.PyLong_FromLong(0);
@@ -332,13 +331,15 @@ fn missing(message: [*:0]const u8) ?*Object {
     return null;
 }
 
-fn wait_count(state: *State, args: Args, count: python.Ssize, index: usize) Error!u32 {
-    if (count <= index) return 1;
-    const wanted = try arguments.integer(u32, args[index]);
-    if (wanted > state.ring.cq.entries) {
-        return arguments.raise(python.exc.PyExc_ValueError, "count is larger than the completion queue");
-    }
-    return wanted;
+fn wait_count(args: Args, count: python.Ssize, index: usize, default: u32) Error!u32 {
+    return if (count > index) arguments.integer(u32, args[index]) else default;
+}
+
+/// As `checked`, for who waits for `wanted` completions.
+fn checked_for(object: *Object, wanted: u32) ?*State {
+    const state = checked(object) orelse return null;
+    if (wanted <= state.ring.cq.entries) return state;
+    arguments.raise(python.exc.PyExc_ValueError, "count is larger than the completion queue") catch return null;
 }
 
 fn deadline_of(object: *Object) Error!u64 {

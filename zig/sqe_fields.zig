@@ -24,8 +24,9 @@ fn Field(comptime name: []const u8, comptime writable: bool) type {
 
         const set: ?python.Setter = if (writable) struct {
             fn set(object: *Object, value: ?*Object, _: ?*anyopaque) callconv(.c) c_int {
-                const self = usable(object, value) orelse return -1;
+                if (value == null) return undeletable();
                 const number = arguments.integer(T, value.?) catch return -1;
+                const self = usable(object) orelse return -1;
                 @field(self.sqe(), name) = number;
                 return 0;
             }
@@ -33,12 +34,14 @@ fn Field(comptime name: []const u8, comptime writable: bool) type {
     };
 }
 
-fn usable(object: *Object, value: ?*Object) ?*sqe_object.Body {
+fn undeletable() c_int {
+    python.c.PyErr_SetString(python.exc.PyExc_TypeError.*, "an SQE's field cannot be deleted");
+    return -1;
+}
+
+/// The SQE, asked for after a new value's own code (`__index__`) has run: that may have submitted it.
+fn usable(object: *Object) ?*sqe_object.Body {
     const self = sqe_object.body(object);
-    if (value == null) {
-        python.c.PyErr_SetString(python.exc.PyExc_TypeError.*, "an SQE's field cannot be deleted");
-        return null;
-    }
     if (self.state == .spent) {
         sqe_object.raise_ours("SqeStateError", "this SQE was submitted: get a new one");
         return null;
@@ -51,15 +54,25 @@ fn get_user_data(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
 }
 
 fn set_user_data(object: *Object, value: ?*Object, _: ?*anyopaque) callconv(.c) c_int {
-    const self = usable(object, value) orelse return -1;
-    self.key = arguments.keep_number(value.?, &self.user_data) catch return -1;
+    if (value == null) return undeletable();
+    var number: ?*Object = null;
+    const key = arguments.keep_number(value.?, &number) catch return -1;
+    const self = usable(object) orelse {
+        python.decref(number.?);
+        return -1;
+    };
+    if (self.user_data) |old| python.decref(old);
+    self.user_data = number;
+    self.key = key;
     return 0;
 }
 
 /// A file position may be set again (a Batch reads elsewhere each time), but only where the field is
 /// one: elsewhere it may be an address.
 fn set_offset(object: *Object, value: ?*Object, _: ?*anyopaque) callconv(.c) c_int {
-    const self = usable(object, value) orelse return -1;
+    if (value == null) return undeletable();
+    const offset = arguments.offset(value.?) catch return -1;
+    const self = usable(object) orelse return -1;
     switch (self.sqe().opcode) {
         .READ, .WRITE, .READV, .WRITEV, .READ_FIXED, .WRITE_FIXED => {},
         else => {
@@ -67,7 +80,6 @@ fn set_offset(object: *Object, value: ?*Object, _: ?*anyopaque) callconv(.c) c_i
             return -1;
         },
     }
-    const offset = arguments.offset(value.?) catch return -1;
     self.sqe().off = offset;
     return 0;
 }

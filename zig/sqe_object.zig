@@ -111,6 +111,10 @@ noinline fn prepare(
         collected.release();
         return null;
     };
+    check_usable(self) catch { // an argument's own code has submitted it
+        collected.release();
+        return null;
+    };
     @memcpy(self.image[0..64], std.mem.asBytes(&image));
     self.prepared = true;
     std.mem.swap(arguments.Collected, &self.collected, &collected);
@@ -248,8 +252,10 @@ fn set_command(object: *Object, argument: *Object) callconv(.c) ?*Object {
 fn hold(object: *Object, argument: *Object) callconv(.c) ?*Object {
     const self = body(object);
     check_usable(self) catch return null;
-    const pins = self.collected.held() catch return null;
+    const pins = (self.collected.held() catch return null).share();
+    defer pins.release(); // __buffer__ may have spent this SQE
     const data = pins.hold(argument, false) catch return null;
+    check_usable(self) catch return null;
     return python.c.PyLong_FromUnsignedLongLong(@intFromPtr(data.ptr));
 }
 

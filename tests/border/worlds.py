@@ -58,13 +58,18 @@ class World:
         return numbers
 
     def file(self) -> Any:
-        return self.closers.enter_context(tempfile.TemporaryFile())
+        with tempfile.TemporaryFile() as file:
+            (number,) = self._own(os.dup(file.fileno()))
+        return open(number, "r+b", closefd=False)  # an operation may close it
 
     def view(self) -> Any:
         return bytearray(32)
 
     def end(self) -> None:
         """Close what the world is about, in the middle of a call of its own."""
+
+    def use(self, thing: Any) -> None:
+        """Use what the world is about, in the middle of a call of its own."""
 
     def close(self) -> None:
         self.end()
@@ -126,6 +131,20 @@ class RingWorld(World):
         for ring in self.rings:
             with contextlib.suppress(RuntimeError):  # it runs a batch, further up
                 ring.close(grace=1.0)
+
+    def use(self, thing: Any) -> None:
+        """Submit and consume what there is; prepare an SQE anew; return every buffer."""
+        if isinstance(thing, Sqe):
+            with contextlib.suppress(pyuring.PyuringError):
+                thing.prep_sendto(-1, b"hello", pyuring.pack_address("unix:x"))
+                thing.hold(bytearray(8))
+        for group in [g for n, g in self.things.items() if n.endswith("BufferGroup")]:
+            with contextlib.suppress(pyuring.PyuringError, OSError, ValueError):
+                group.return_buffers(range(4))
+        for ring in self.rings:
+            with contextlib.suppress(pyuring.PyuringError, OSError, RuntimeError):
+                ring.submit()
+                ring.reap()
 
     def view(self) -> Any:
         with contextlib.suppress(pyuring.PyuringError, OSError, ValueError):
@@ -232,6 +251,12 @@ class EngineWorld(World):
         transport = self.things.get("Transport")
         if transport is not None:
             transport.abort()
+
+    def use(self, thing: Any) -> None:
+        transport = self.things.get("Transport")
+        if transport is not None:
+            transport.write(b"hello")
+            transport.close()
 
     def connection(self) -> tuple[Kept, socket.socket]:
         while not Kept.made.empty():
