@@ -278,7 +278,7 @@ class Engine:
             self._groups = [old + new for old, new in zip(before, groups, strict=True)]
         first, self._ladder = start_first(config, self._new_worker)
         for index in range(1, config.workers):
-            start_next(first, index, self._new_worker)
+            start_next(config, first, index, self._new_worker)
 
     def _new_worker(self, index: int, settings: dict[str, int]) -> Worker:
         """Make a worker that belongs to this engine; it is not started."""

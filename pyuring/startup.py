@@ -67,9 +67,18 @@ def _keep_heaps() -> None:
     bytearray(_LARGEST_BLOCK)
 
 
-def start_next(first: Worker, index: int, make: MakeWorker) -> Worker:
-    """Start one more worker with the settings that the first one runs on."""
-    return _start_smaller(make, index, dict(first.settings))
+def start_next(config: EngineConfig, first: Worker, index: int, make: MakeWorker) -> Worker:
+    """Start one more worker with the settings that the first one runs on.
+
+    Where the first rings have taken the memory that there is (F16), this one runs over epoll.
+    """
+    try:
+        return _start_smaller(make, index, dict(first.settings))
+    except RingUnavailableError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        notice(f"epoll serves in place of io_uring in worker {index}: {error}")
+        return _start_smaller(make, index, _settings(config, strategy_of(Tier.NONE)))
 
 
 def _asked(config: EngineConfig) -> TierStrategy | Tier | None:
@@ -78,7 +87,7 @@ def _asked(config: EngineConfig) -> TierStrategy | Tier | None:
         return config.tier
     name = config.tier.lower()
     if name == "auto":
-        name = os.environ.get(_VARIABLE, "auto").lower()
+        name = (os.environ.get(_VARIABLE) or "auto").lower()
         if name not in TIER_NAMES:
             raise ValueError(f"{_VARIABLE}: {name!r} is none of {', '.join(TIER_NAMES)}")
     return None if name == "auto" else Tier[name.upper()]

@@ -112,7 +112,7 @@ def test_a_second_signal_exits_at_once(number: signal.Signals) -> None:
 def test_takes_the_tier_it_is_told(tier: str) -> None:
     with Served(ECHO, *FREE, "--tier", tier) as served:
         assert echoes(served.address)
-        asked = os.environ.get("PYURING_TIER", tier) if tier == "auto" else tier
+        asked = (os.environ.get("PYURING_TIER") or tier) if tier == "auto" else tier
         assert (served.tier == "NONE") == (asked == "none")
 
 

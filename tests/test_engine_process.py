@@ -90,6 +90,41 @@ except RingUnavailableError as error:
 """
 
 
+def test_f16_a_worker_whose_ring_finds_no_memory_serves_on_epoll(run_python: Run) -> None:
+    done = run_python(_F16)
+    tier, kinds, answered = done.stdout.split()
+    assert (kinds, answered) == ("0,1,1", "all"), done.stderr
+    assert tier != "NONE"
+    one, two = done.stderr.splitlines()
+    assert one.startswith("epoll serves in place of io_uring in worker 1: ")
+    assert "no memory for the ring (RLIMIT_MEMLOCK is " in one
+    assert "worker 2" in two
+    assert "ulimit -l" in two
+
+
+_F16 = """
+import errno, sys
+sys.path.insert(0, "tests")
+import kernel_filter
+from peers import Echo, connect
+from pyuring import Engine
+class Short(Engine):
+    def _new_worker(self, index, settings):
+        if index == 1:
+            kernel_filter.refuse(kernel_filter.SETUP, errno.ENOMEM)
+        return super()._new_worker(index, settings)
+with Short(Echo, "127.0.0.1:0", workers=3, tier="base") as engine:
+    answered = set()
+    while len(answered) < 3:  # the kernel spreads them by their addresses
+        with connect(engine.address) as peer:
+            peer.sendall(b"x")
+            assert peer.recv(1) == b"x"
+        answered = {worker.index for worker in engine.workers if worker.metrics()["accepted"]}
+    kinds = ",".join(str(worker.settings["epoll"]) for worker in engine.workers)
+    print(engine.tier.name, kinds, "all")
+"""
+
+
 def test_f48_a_signal_handler_that_raises_ends_listen_in_order(run_python: Run) -> None:
     done = run_python(_F48, timeout=30)
     assert done.stdout.split() == ["KeyboardInterrupt", "closed"], done.stderr
