@@ -42,7 +42,10 @@ class Outcome:
     """What became of a server: its lines, and the tier where it ran and echoed."""
 
     def __init__(self, command: list[str]) -> None:
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as server:
+        environment = {name: value for name, value in os.environ.items() if name != "PYURING_TIER"}
+        with subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+        ) as server:
             try:
                 self._watch(server)
             finally:
@@ -65,7 +68,7 @@ class Outcome:
 
 
 def serve(*arguments: str, prefix: tuple[str, ...] = (), number: int = 0) -> Outcome:
-    """Run the command to its end, which we bring about once it serves."""
+    """Run the command to its end, which we bring about once it serves; it asks for no tier."""
     command = [*prefix, sys.executable, "-c", PROGRAM, str(number), *SERVE, *arguments]
     outcome = Outcome(command)
     assert "Traceback" not in outcome.text, outcome.text
