@@ -129,7 +129,8 @@ class Stream:
         sock = self.writer.get_extra_info("socket")
         with contextlib.suppress(OSError):  # closed already
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.writer.transport.abort()
+        with contextlib.suppress(AttributeError):  # it has ended, and lets go of its loop then
+            self.writer.transport.abort()
 
     async def close(self) -> None:
         """End as an ordinary client does."""
