@@ -90,7 +90,7 @@ def server() -> Iterator[Server]:
         seen.append(request.target)
         return request.body
 
-    limits = {"body": BODY_LIMIT, "drain_unread": 0}
+    limits = {"body": BODY_LIMIT, "drain_unread": 0, "head_timeout": 60.0, "body_timeout": 60.0}
     with serve(Http(handler, **limits), linger_timeout=0.05) as engine:
         yield Server(engine, seen)
 

@@ -14,6 +14,10 @@ const gap_ns = 1 * std.time.ns_per_s;
 /// When a connection that was neither idle nor quiet may be.
 const look_again_ns = std.time.ns_per_s / 10;
 
+/// How long after a gap the kernel's polling thread (SQPOLL) may take to carry out what came meanwhile:
+/// nobody's call makes it do so.
+const grace_ns = std.time.ns_per_s / 4;
+
 /// True when the worker woke much later than it asked to: what came meanwhile is read first, so
 /// that live peers are not timed out for our own absence (F62). While draining a moment is enough
 /// for that: a handler that took long, when others' requests came and wait in their sockets.
@@ -22,7 +26,14 @@ pub fn is_gap(worker: anytype) bool {
     const gap = if (worker.draining) moment else gap_ns;
     const late = worker.now_ns > worker.wake_by_ns +| gap;
     worker.wake_by_ns = std.math.maxInt(u64);
-    return late;
+    const polled = worker.config.setup_flags & kernel.linux.IORING_SETUP_SQPOLL != 0;
+    if (late and polled) worker.grace_until_ns = worker.now_ns + @min(gap, grace_ns);
+    return late or worker.now_ns < worker.grace_until_ns;
+}
+
+/// The wait's bound in a turn after a gap.
+pub fn gap_limit(worker: anytype) u64 {
+    return worker.grace_until_ns -| worker.now_ns;
 }
 
 /// The wait's bound: the caller's, or the next deadline (F7).

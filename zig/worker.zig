@@ -76,6 +76,8 @@ pub fn WorkerType(comptime RingT: type, comptime HandlerT: type) type {
         now_ns: u64,
         /// When the last wait was to end at the latest, for telling a gap (F62).
         wake_by_ns: u64 = 0,
+        /// Until when no deadline is held against anybody, after a gap.
+        grace_until_ns: u64 = 0,
         draining: bool = false,
         quiet_ns: u64 = 0,
         destroying: bool = false,
@@ -139,7 +141,7 @@ pub fn WorkerType(comptime RingT: type, comptime HandlerT: type) type {
             self.service_dirty();
             // Drained before it was asked to: nothing will come that would end a wait.
             const over = self.draining and self.is_drained();
-            const limit = if (gap or over) 0 else timing.wait_limit(self, timeout_ns);
+            const limit = if (over) 0 else if (gap) timing.gap_limit(self) else timing.wait_limit(self, timeout_ns);
             const result = self.wait(limit);
             const notified = self.mailbox.wake_up();
             self.now_ns = self.ring.now_ns();
