@@ -14,13 +14,19 @@ import io
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyuring.errors import ClientDisconnectedError
+
+if TYPE_CHECKING:
+    from pyuring._ring_types import Bell
+else:
+    from pyuring._native import Bell
 
 __all__ = ["BodyStream"]
 
 _ASK_AFTER = 64 * 1024
+_ALL = 1 << 62
 
 
 class BodyStream(io.BufferedIOBase):
@@ -30,12 +36,20 @@ class BodyStream(io.BufferedIOBase):
     ValueError once the reply is complete.
     """
 
-    def __init__(self, ask: Callable[[], object]) -> None:
-        """`ask()` has more sent up, from any thread."""
+    def __init__(
+        self,
+        ask: Callable[[int], object],
+        ask_and_wait: Callable[[Bell, int], object] | None = None,
+    ) -> None:
+        """`ask(needed)` has more sent up, from any thread; `ask_and_wait(bell, needed)` waits too.
+
+        `needed` is the number of bytes that the reader waits for.
+        """
         self._ask = ask
-        self._changed = threading.Condition(threading.Lock())
+        self._ask_and_wait = ask_and_wait or self._ask_then_wait
+        self._lock = threading.Lock()
+        self._changed = Bell()
         self._came: list[bytes] = []  # with the lock: fed and not taken
-        self._waiting = False
         self._complete = False
         self._failure: BaseException | None = None
         self._over = False
@@ -48,32 +62,31 @@ class BodyStream(io.BufferedIOBase):
 
     def feed(self, data: bytes) -> None:
         """Add what has come."""
-        with self._changed:
+        with self._lock:
             self._came.append(data)
-            if self._waiting:
-                self._changed.notify()
+        self._changed.ring()
 
     def finish(self) -> None:
         """Take note that the body is complete."""
-        with self._changed:
-            self._complete = True
-            self._changed.notify()
+        self._complete = True
+        self._changed.ring()
 
     def fail(self, cause: BaseException | None) -> None:
         """Take note that the client has gone: the reader is told when it has read what came."""
-        with self._changed:
-            if not self._complete:
-                self._failure = cause or ConnectionResetError("the connection was closed")
-            self._ask = _nothing
-            self._changed.notify()
+        if not self._complete:
+            self._failure = cause or ConnectionResetError("the connection was closed")
+        self._ask = _nothing
+        self._ask_and_wait = _wait
+        self._changed.ring()
 
     def end_exchange(self) -> None:
         """Take note that the reply is complete: reading is an error from now on."""
-        with self._changed:
+        with self._lock:
             self._over = True
             self._came.clear()
-            self._ask = _nothing  # it holds the request, which holds this: no ring of references
-            self._changed.notify()
+        self._ask = _nothing  # it holds the request, which holds this: no ring of references
+        self._ask_and_wait = _wait
+        self._changed.ring()
 
     # --- the reader's ----------------------------------------------------------------------
 
@@ -84,10 +97,10 @@ class BodyStream(io.BufferedIOBase):
     def read(self, size: int | None = -1, /) -> bytes:
         """Return `size` bytes, fewer only at the end; all to the end if it is None or negative."""
         if size is None or size < 0:
-            while self._more():
+            while self._more(_ALL):
                 pass
             return self._cut(self._have)
-        while self._have < size and self._more():
+        while self._have < size and self._more(size - self._have):
             pass
         return self._cut(min(size, self._have))
 
@@ -131,37 +144,57 @@ class BodyStream(io.BufferedIOBase):
 
     def read_at_most(self, limit: int) -> bytes | None:
         """Return all to the end, or None as soon as that is more than `limit` bytes."""
-        while self._more():
+        while self._more(limit + 1 - self._have):
             if self._have > limit:
                 return None
         return self._cut(self._have) if self._have <= limit else None
 
-    def _more(self) -> bool:
-        """Take all that has come, waiting for it; return False at the end of the body."""
+    def _more(self, needed: int = 1) -> bool:
+        """Take all that has come, waiting for it; return False at the end of the body.
+
+        `needed` is what the caller cannot go on without: it may well be waited for.
+        """
         if self._over:
             raise ValueError("the body cannot be read any more: the reply is complete")
-        if self._taken >= _ASK_AFTER and not self._complete:
+        ask = self._taken >= _ASK_AFTER and not self._complete
+        if ask:
             self._taken = 0
-            self._ask()
-        with self._changed:
-            while not self._came:
-                if self._over:
-                    raise ValueError("the body cannot be read any more: the reply is complete")
-                if self._complete:
-                    return False
-                if self._failure is not None:
-                    raise ClientDisconnectedError(
-                        "the client has gone before the end of its body"
-                    ) from self._failure
-                self._waiting = True
+            if self._came:
+                self._ask(1)
+                ask = False
+        while True:
+            # Looked at before what came: the last piece comes before the end.
+            complete, failure = self._complete, self._failure
+            came = self._take()
+            if came:
+                break
+            if self._over:
+                raise ValueError("the body cannot be read any more: the reply is complete")
+            if complete:
+                return False
+            if failure is not None:
+                raise ClientDisconnectedError(
+                    "the client has gone before the end of its body"
+                ) from failure
+            if ask:
+                self._ask_and_wait(self._changed, needed)
+            else:
                 self._changed.wait()
-                self._waiting = False
-            came, self._came = self._came, []
+            ask = False
         self._pieces.extend(came)
         length = sum(map(len, came))
         self._have += length
         self._taken += length
         return True
+
+    def _ask_then_wait(self, bell: Bell, needed: int) -> None:
+        self._ask(needed)
+        bell.wait()
+
+    def _take(self) -> list[bytes]:
+        with self._lock:
+            came, self._came = self._came, []
+        return came
 
     def _cut(self, size: int) -> bytes:
         """Take `size` bytes, which are there, off the front."""
@@ -199,5 +232,9 @@ class BodyStream(io.BufferedIOBase):
         return first[at:end]
 
 
-def _nothing() -> None:
+def _nothing(_: int) -> None:
     """Stand in for what is let go of."""
+
+
+def _wait(bell: Bell, _: int) -> None:
+    bell.wait()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,10 @@ from pyuring.pool import Pool
 from pyuring.request import Request
 from pyuring.response import OCTETS, TEXT, Response
 from pyuring.sending import Blocks, BlockSender, FileSender, ThreadWriter
+from pyuring.timers import Handle
 
 if TYPE_CHECKING:
+    from pyuring._ring_types import Bell
     from pyuring.http_config import HttpConfig
     from pyuring.worker import Worker
 
@@ -106,7 +109,9 @@ class Gateway:
         exchange = request._exchange()
         exchange.deferred = True
         if request._body is None:
-            exchange.stream = BodyStream(lambda: self._home(_want, request))
+            exchange.stream = BodyStream(
+                partial(self._home, _want, request), partial(self._want_and_wait, request)
+            )
         self._pool.submit(self._run, request)
 
     def body_data(self, request: Request, data: bytes) -> None:
@@ -317,6 +322,14 @@ class Gateway:
         else:
             self.failed(request, error)
 
+    def _want_and_wait(self, request: Request, bell: Bell, needed: int) -> None:
+        try:
+            self.worker._post(Handle(_want, (request, needed)))
+        except EngineClosedError:
+            bell.wait()
+        else:
+            request._wake_and_wait(bell)
+
     def _home(self, function: Callable[..., object], *args: Any) -> None:
         """Have a function called on the worker's thread; if it has ended, nobody needs it."""
         try:
@@ -325,9 +338,9 @@ class Gateway:
             pass
 
 
-def _want(request: Request) -> None:
+def _want(request: Request, needed: int) -> None:
     try:
-        request._want()
+        request._want(needed)
     except (ConnectionError, RuntimeError):  # the exchange is over by now
         pass
 

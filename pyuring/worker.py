@@ -45,6 +45,10 @@ def current_worker() -> Worker | None:
     return getattr(_here, "worker", None)
 
 
+def _nothing(*_: object) -> None:
+    """Stand in for what nobody gave, or a worker has let go of."""
+
+
 class Worker:
     """One thread with its own ring. Made by Engine; handlers find it as `transport.worker`.
 
@@ -61,8 +65,8 @@ class Worker:
         hook: ExceptionHook | None = None,
         grace: float = 0.1,
         connect_timeout: float | None = None,
-        started: Callable[[Worker], None] | None = None,
-        ended: Callable[[Worker], None] | None = None,
+        started: Callable[[Worker], None] = _nothing,
+        ended: Callable[[Worker], None] = _nothing,
     ) -> None:
         self.index = index
         self.failure: BaseException | None = None
@@ -134,11 +138,16 @@ class Worker:
         """
         handle = Handle(callback, args)
         with self._lock:
+            self._post(handle)
+            _native.pylib.pyuring_worker_wake(self._handle)
+        return handle
+
+    def _post(self, handle: Handle) -> None:
+        """Queue a call, for who wakes the worker by another way."""
+        with self._lock:
             if not self._alive:
                 raise EngineClosedError(f"worker {self.index} has ended")
             self._ready.append(handle)
-            _native.pylib.pyuring_worker_wake(self._handle)
-        return handle
 
     def connect(
         self,
@@ -284,8 +293,7 @@ class Worker:
             self._finish()
             self._started.set()
             return
-        if self._on_start is not None:
-            self._on_start(self)
+        self._on_start(self)
         self._started.set()
         try:
             self._loop()
@@ -295,8 +303,7 @@ class Worker:
             self._finish()
             ended = self._on_end
             self._let_go()
-            if ended is not None:
-                ended(self)
+            ended(self)
 
     def _create(self) -> None:
         config = _native.WorkerConfig(**self.settings)
@@ -334,9 +341,8 @@ class Worker:
 
     def _may_end(self) -> bool:
         """Return whether the end was asked for and nobody in a queue is to be served (F59)."""
-        if not self._ending or self._ready:
-            return False
-        return self.aborted or self._accepting.is_settled
+        wanted = self._ending and not self._ready
+        return wanted and (self.aborted or self._accepting.is_settled)
 
     def _timeout_ns(self) -> int:
         """Return how long the next turn may sleep (F7): 0 when calls wait, -1 when nothing does."""
@@ -392,7 +398,3 @@ class Worker:
         self._hook = report
         self._accepting.let_go()
         self._listeners, self._timers = (), TimerQueue()
-
-
-def _nothing(*_: object) -> None:
-    """Stand in for what a worker has let go of."""

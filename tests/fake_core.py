@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
+from pyuring._native import Bell
 from pyuring.errors import EngineClosedError
 from pyuring.gateway import Gateway
 from pyuring.http_config import HttpConfig
@@ -36,6 +37,11 @@ class FakeWorker:
         handle = Handle(callback, args)
         self.calls.append(handle)
         return handle
+
+    def _post(self, handle: Handle) -> None:
+        if self.ended:
+            raise EngineClosedError("worker 0 has ended")
+        self.calls.append(handle)
 
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> Handle:
         if self.ended:
@@ -174,9 +180,13 @@ class FakeCore:
         self._check("none", "begun")
         return self.queued
 
-    def _want(self) -> None:
+    def _want(self, needed: int) -> None:
+        assert needed > 0
         self._check("none", "begun")
         self.wants += 1
+
+    def _wake_and_wait(self, bell: Bell) -> None:
+        bell.wait()
 
     # --- the test's ------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from pyuring.body_stream import BodyStream
 
 
 def stream_of(*pieces: bytes) -> BodyStream:
-    stream = BodyStream(lambda: None)
+    stream = BodyStream(lambda _: None)
     for piece in pieces:
         stream.feed(piece)
     stream.finish()
@@ -59,7 +59,7 @@ def test_lines_are_iterated_and_listed() -> None:
 
 
 def test_a_reader_waits_for_what_it_asked_for() -> None:
-    stream = BodyStream(lambda: None)
+    stream = BodyStream(lambda _: None)
     got: list[bytes] = []
     reader = threading.Thread(target=lambda: got.extend([stream.read(6), stream.read()]))
     reader.start()
@@ -80,7 +80,7 @@ class Sender:
         self.asks = 0
         self.thread = threading.Thread(target=self.run)
 
-    def ask(self) -> None:
+    def ask(self, _: int) -> None:
         self.asks += 1
         self.asked.release()
 
@@ -111,7 +111,7 @@ def test_a_reader_asks_often_enough_and_not_too_often(rng: random.Random) -> Non
 
 def test_nothing_is_asked_for_before_the_first_read_nor_after_the_end() -> None:
     asks: list[int] = []
-    stream = BodyStream(lambda: asks.append(1))
+    stream = BodyStream(asks.append)
     stream.feed(b"abc")
     assert not asks
     assert stream.read1() == b"abc"
@@ -122,7 +122,7 @@ def test_nothing_is_asked_for_before_the_first_read_nor_after_the_end() -> None:
 
 
 def test_a_client_that_goes_is_told_after_what_came() -> None:
-    stream = BodyStream(lambda: None)
+    stream = BodyStream(lambda _: None)
     stream.feed(b"abc")
     cause = ConnectionResetError("reset by peer")
     stream.fail(cause)
@@ -135,7 +135,7 @@ def test_a_client_that_goes_is_told_after_what_came() -> None:
 
 def test_a_client_that_goes_wakes_the_reader() -> None:
     waiting = threading.Event()
-    stream = BodyStream(waiting.set)
+    stream = BodyStream(lambda _: waiting.set())
     failures: list[BaseException] = []
 
     def read() -> None:
@@ -160,7 +160,7 @@ def test_a_client_that_goes_after_its_body_spoils_nothing() -> None:
 
 
 def test_nothing_is_read_once_the_reply_is_complete() -> None:
-    stream = BodyStream(lambda: pytest.fail("asked for more"))
+    stream = BodyStream(lambda _: pytest.fail("asked for more"))
     stream.feed(b"abc")
     stream.end_exchange()
     with pytest.raises(ValueError, match="the reply is complete"):
@@ -170,6 +170,6 @@ def test_nothing_is_read_once_the_reply_is_complete() -> None:
 def test_a_body_in_memory_has_its_limit() -> None:
     assert stream_of(b"abc", b"de").read_at_most(5) == b"abcde"
     assert stream_of(b"abc", b"def").read_at_most(5) is None
-    endless = BodyStream(lambda: None)
+    endless = BodyStream(lambda _: None)
     endless.feed(b"x" * 10)
     assert endless.read_at_most(5) is None  # at once, not at the end

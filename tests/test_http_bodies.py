@@ -6,7 +6,8 @@ import hashlib
 import os
 import random
 import threading
-from queue import SimpleQueue
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import pytest
@@ -85,6 +86,58 @@ def test_a_slow_reader_of_an_upload_holds_the_client_back() -> None:
         assert taken < 16 * MIB  # the buffers' worth, not the body
         client.sock.close()
         go.set()
+
+
+def test_a_reader_gets_what_came_unless_it_waits_for_more() -> None:
+    """A block that is still being filled goes up at once to whoever takes what there is."""
+    reads: SimpleQueue[int] = SimpleQueue()
+    size = 3 * 256 * 1024 + 70_000
+
+    def handler(request: Request) -> str:
+        digest = hashlib.sha256()
+        for read in (
+            request.stream.read1,
+            request.stream.read1,
+            partial(request.stream.read, 200_000),
+        ):
+            digest.update(data := read())
+            reads.put(len(data))
+        digest.update(request.stream.read())
+        return digest.hexdigest()
+
+    with served(handler) as engine, Client(engine.address) as client:
+        body = random.Random(7).randbytes(size)
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+        at = 0
+        for length in (1000, 2000):
+            client.send(body[at : at + length])
+            assert reads.get(timeout=PATIENCE) == length
+            at += length
+        client.send(body[at : at + 150_000])
+        with pytest.raises(Empty):  # it asked for more than that, and sleeps
+            reads.get(timeout=0.1)
+        client.send(body[at + 150_000 :])
+        assert reads.get(timeout=PATIENCE) == 200_000
+        assert client.reply().body.decode() == hashlib.sha256(body).hexdigest()
+
+
+def test_what_came_of_a_block_is_read_before_the_client_is_missed() -> None:
+    got: SimpleQueue[object] = SimpleQueue()
+
+    def handler(request: Request) -> str:
+        got.put(request.stream.read1())
+        with pytest.raises(ClientDisconnectedError):
+            request.stream.read(200_000)
+        got.put(request.stream.read1())
+        return "nobody hears it"
+
+    with served(handler) as engine, Client(engine.address) as client:
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n")
+        client.send(b"a" * 10)
+        assert got.get(timeout=PATIENCE) == b"a" * 10
+        client.send(b"b" * 1234)
+        client.sock.close()
+        assert got.get(timeout=PATIENCE) == b"b" * 1234
 
 
 def test_the_next_request_is_not_taken_for_the_unread_rest_of_a_body() -> None:

@@ -9,6 +9,7 @@
 const std = @import("std");
 const http1 = @import("http1.zig");
 const python = @import("python.zig");
+const Block = @import("http_block.zig").Block;
 const Connection = @import("connection.zig").Connection;
 const HttpConfig = @import("http_config.zig").HttpConfig;
 const Object = python.Object;
@@ -66,6 +67,8 @@ pub const HttpConnection = struct {
     input: Bytes = .{},
     /// A body on its way to being whole.
     gathered: Bytes = .{},
+    /// A part of a body that goes up as it comes.
+    block: Block = .{},
     /// (host, port) of the client: as a proxy named it, else the peer's once it was asked for.
     source: ?*Object = null,
     /// The port as text, for environs.

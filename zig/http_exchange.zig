@@ -267,6 +267,8 @@ pub noinline fn refuse(worker: *PythonWorker, http: *HttpConnection, status: u16
 /// The connection ended before the exchange: the gateway hears of it, if it knows the request.
 pub noinline fn lost(worker: *PythonWorker, http: *HttpConnection, cause: *Object) void {
     const request = http.request.?;
+    // What came of the body comes before the news that there will be no more.
+    if (http.block.object != null and (!http_input.hand_up(worker, http) or http.request != request)) return;
     const told = http.reading != .gathering;
     http.request = null;
     worker.metrics.requests_active -= 1;

@@ -91,6 +91,7 @@ pub const HttpHandler = struct {
         inline for (.{ "source", "source_port" }) |name| if (@field(http, name)) |held| python.decref(held);
         http.input.clear();
         http.gathered.clear();
+        http.block.drop();
         connection.user = null;
         self.connections.give(http);
     }

@@ -236,43 +236,41 @@ fn stream(worker: *PythonWorker, http: *HttpConnection, data: []const u8, done: 
     const request = http.request.?;
     if (done) http.reading = .waiting;
     http.unread += data.len;
-    if (data.len > 0) {
-        const bytes = block_of(http.connection, data);
-        defer if (bytes) |object| python.decref(object);
-        if (bytes == null or !http_exchange.tell(worker, http, http_exchange.names.body_data, &.{ request, bytes.? })) {
-            worker.handler.protocols.report(worker, null, "body_data");
-            return http_exchange.abort(worker, http);
-        }
+    var rest = data;
+    while (rest.len > 0) {
+        const used = http.block.put(http.connection, rest) orelse return stream_failed(worker, http, "body_data");
+        rest = rest[used..];
+        if (http.block.is_ready() and !hand_up(worker, http)) return;
+        if (http.request != request) return;
     }
-    if (done and http.request == request) {
-        if (!http_exchange.tell(worker, http, http_exchange.names.body_end, &.{request})) {
-            worker.handler.protocols.report(worker, null, "body_end");
-            http_exchange.abort(worker, http);
-        }
+    if (!done) return;
+    if (!hand_up(worker, http) or http.request != request) return;
+    if (!http_exchange.tell(worker, http, http_exchange.names.body_end, &.{request})) {
+        stream_failed(worker, http, "body_end");
     }
 }
 
-/// Memory for the next bytes of a large body: an object that will be handed to the reader as it
-/// is. Never longer than the body, so that no byte of the next request gets into it.
+/// Gives the reader what there is of a block. False: that failed, and the connection ends.
+pub noinline fn hand_up(worker: *PythonWorker, http: *HttpConnection) bool {
+    if (http.block.object == null) return true;
+    const bytes = http.block.give(http.connection);
+    defer if (bytes) |object| python.decref(object);
+    if (bytes != null and http_exchange.tell(worker, http, http_exchange.names.body_data, &.{ http.request.?, bytes.? })) {
+        return true;
+    }
+    stream_failed(worker, http, "body_data");
+    return false;
+}
+
+noinline fn stream_failed(worker: *PythonWorker, http: *HttpConnection, where: [*:0]const u8) void {
+    worker.handler.protocols.report(worker, null, where);
+    http_exchange.abort(worker, http);
+}
+
+/// Memory for the next bytes of a large body.
 pub noinline fn target(http: *const HttpConnection) ?Target {
     if (http.reading != .streaming) return null;
-    const left = http.decoder.remaining() orelse return null;
-    if (left < http_config.block_min) return null;
-    const object = c.PyBytes_FromStringAndSize(null, @min(left, http_config.block_max)) orelse {
-        c.PyErr_Clear();
-        return null;
-    };
-    return .{ .memory = @constCast(python.bytes_view(object).?), .owner = @intFromPtr(object) };
-}
-
-/// Received bytes as an object: the one they were received into, cut to their length, or a copy.
-noinline fn block_of(connection: *Connection, data: []const u8) ?*python.Object {
-    const lent = connection.target orelse return c.PyBytes_FromStringAndSize(data.ptr, @intCast(data.len));
-    if (lent.memory.ptr != data.ptr) return c.PyBytes_FromStringAndSize(data.ptr, @intCast(data.len));
-    connection.target = null; // the receive is complete: it is nobody's but ours
-    var object: ?*python.Object = @ptrFromInt(lent.owner);
-    if (data.len < lent.memory.len and c._PyBytes_Resize(&object, @intCast(data.len)) != 0) return null;
-    return object;
+    return http.block.target(http.decoder.remaining() orelse return null);
 }
 
 /// The handler has replied without reading it all: never parsed as a request (RFC 9112 §9.3).
@@ -288,6 +286,7 @@ pub fn next(worker: *PythonWorker, http: *HttpConnection) void {
     const unread = http.reading != .waiting;
     if (leaves_too_much(http)) http.keep_alive = false;
     http.gathered.clear();
+    http.block.drop();
     http.expects = false;
     http.discarded = 0;
     if (!http.keep_alive) return closing.close(worker, http.connection);
@@ -302,10 +301,12 @@ pub fn leaves_too_much(http: *const HttpConnection) bool {
     return http.expects or (http.decoder.remaining() orelse 0) > http.gateway.config.drain_unread;
 }
 
-/// The reader of a streamed body wants more.
-pub fn want(worker: *PythonWorker, http: *HttpConnection) void {
+/// The reader of a streamed body wants more: it waits for `needed` bytes, at least one.
+pub fn want(worker: *PythonWorker, http: *HttpConnection, needed: u64) void {
     if (http.reading != .streaming) return;
     http.unread = 0;
+    http.block.needed = @max(1, needed);
+    if (http.block.is_ready() and !hand_up(worker, http)) return;
     if (http.expects) {
         http.expects = false;
         // Once the reply has begun a 100 would be taken for a part of it (RFC 9110 §10.1.1).

@@ -2,6 +2,7 @@
 //! (protocol_handler.zig) or HTTP's (http_handler.zig). Owns both; decides nothing else.
 
 const AnyRing = @import("any_ring.zig").AnyRing;
+const Bells = @import("bell_object.zig").Bells;
 const connection_module = @import("connection.zig");
 const http_input = @import("http_input.zig");
 const http_output = @import("http_output.zig");
@@ -17,18 +18,23 @@ pub const PythonWorker = WorkerType(AnyRing, PythonHandler);
 pub const PythonHandler = struct {
     protocols: ProtocolHandler,
     http: HttpHandler = .{},
+    bells: Bells = .{},
 
     pub fn deinit(self: *PythonHandler) void {
+        self.bells.ring_all();
+        self.bells.let_go();
         self.http.deinit();
         self.protocols.deinit();
     }
 
     pub fn before_wait(self: *PythonHandler) void {
         self.protocols.before_wait();
+        self.bells.ring_all();
     }
 
     pub fn after_wait(self: *PythonHandler) void {
         self.protocols.after_wait();
+        self.bells.let_go();
     }
 
     pub fn connected(self: *PythonHandler, worker: *PythonWorker, connection: *Connection, index: ?u32) void {

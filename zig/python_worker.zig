@@ -7,6 +7,7 @@ const linux = kernel.linux;
 const python = @import("python.zig");
 const python_errors = @import("python_errors.zig");
 const accept = @import("accept.zig");
+const bell_object = @import("bell_object.zig");
 const connect = @import("connect.zig");
 const protocol_handler = @import("protocol_handler.zig");
 const Config = @import("worker_config.zig").Config;
@@ -108,6 +109,8 @@ pub fn start_connect(
 /// KeyboardInterrupt, the ring's failure.
 pub fn turn(self: *PythonWorker, timeout_ns: i64) i32 {
     std.debug.assert(self.handler.protocols.home == protocol_handler.this_thread());
+    bell_object.current = &self.handler.bells;
+    defer bell_object.current = null;
     self.now_ns = self.ring.now_ns();
     const until: ?u64 = if (timeout_ns < 0) null else self.now_ns +| @as(u64, @intCast(timeout_ns));
     while (true) {

@@ -49,6 +49,8 @@ pub const Body = extern struct {
     /// The connection ended before the exchange did.
     lost: bool,
     guard: Guard,
+    /// Holds `worker` for who wakes it: a system call, for which nobody else should have to wait.
+    waking: Guard,
 
     pub fn head(self: *const Body) []const u8 {
         return self.bytes[0..self.bytes_len];
@@ -86,6 +88,8 @@ pub const Body = extern struct {
     /// Cuts the request off from its connection: what is asked of it from here on is answered by
     /// itself, or not at all.
     pub fn detach(self: *Body, lost: bool) void {
+        self.waking.lock();
+        defer self.waking.unlock();
         self.guard.lock();
         defer self.guard.unlock();
         self.worker = null;
@@ -136,6 +140,7 @@ pub fn create(
         .framing = head.framing,
         .lost = false,
         .guard = .{},
+        .waking = .{},
     };
     if (python.free_threaded() and !body(object).own()) {
         python.decref(object);

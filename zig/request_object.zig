@@ -8,6 +8,7 @@ const kernel = @import("kernel.zig");
 const python = @import("python.zig");
 const python_type = @import("python_type.zig");
 const protocol_handler = @import("protocol_handler.zig");
+const bell_object = @import("bell_object.zig");
 const http_exchange = @import("http_exchange.zig");
 const http_input = @import("http_input.zig");
 const http_stream = @import("http_stream.zig");
@@ -49,7 +50,8 @@ const methods = python_type.Methods(&.{
     .none("_end()", end, "The reply is complete."),
     .none("_abort()", abort, "End the connection at once."),
     .none("_queued()", queued, "Bytes the kernel has not taken yet."),
-    .none("_want()", want, "Let more of the body come."),
+    .one("_want(needed)", want, "Let more of the body come: its reader waits for so many bytes."),
+    .one("_wake_and_wait(bell)", wake_and_wait, "On another thread: wake the worker, and wait for the bell."),
 });
 
 /// Adds RequestCore to the dict of native types.
@@ -216,6 +218,17 @@ fn done(result: error{PythonRaised}!void) ?*Object {
     return python.return_none();
 }
 
+fn wake_and_wait(object: *Object, bell: *Object) callconv(.c) ?*Object {
+    if (!bell_object.is_bell(bell)) return arguments_wrong("_wake_and_wait() takes a Bell");
+    return bell_object.wait_after(bell, body(object), wake);
+}
+
+fn wake(self: *Body) void {
+    self.waking.lock(); // the worker lives while the exchange does
+    defer self.waking.unlock();
+    if (self.worker) |worker| worker.mailbox.notify();
+}
+
 fn arguments_wrong(text: [*:0]const u8) ?*Object {
     c.PyErr_SetString(python.exc.PyExc_TypeError.*, text);
     return null;
@@ -275,8 +288,10 @@ fn queued(object: *Object, _: ?*Object) callconv(.c) ?*Object {
     return c.PyLong_FromUnsignedLongLong(place.http.connection.queued_bytes);
 }
 
-fn want(object: *Object, _: ?*Object) callconv(.c) ?*Object {
+fn want(object: *Object, needed: *Object) callconv(.c) ?*Object {
+    const count = c.PyLong_AsUnsignedLongLong(needed);
+    if (c.PyErr_Occurred() != null) return null;
     const place = place_of(object) orelse return null;
-    http_input.want(place.worker, place.http);
+    http_input.want(place.worker, place.http, count);
     return python.return_none();
 }

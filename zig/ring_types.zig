@@ -10,6 +10,7 @@ pub fn add_types(types: *python.Object) bool {
         .{ "Cqe", @import("cqe_object.zig") },
         .{ "Batch", @import("batch_object.zig") },
         .{ "RingCore", @import("ring_object.zig") },
+        .{ "Bell", @import("bell_object.zig") },
         .{ "Pin", @import("pin_object.zig") },
         .{ "BufferGroupCore", @import("buffer_group_object.zig") },
     }) |entry| {

@@ -71,7 +71,7 @@ ZIG_LAYERS: Layers = (
     ("*_object", "*_handler", "transport_body", "ring_fields", "request_*", "http_*"),
     ("ring_batch", "ring_closing"),
     ("ring_state",),
-    ("sqe_object", "sqe_fields", "cqe_object", "batch_object"),
+    ("sqe_object", "sqe_fields", "cqe_object", "batch_object", "bell_object"),
     ("flights", "provided", "arguments"),
     ("pins", "guard", "python_type"),
     ("peer_name", "python_errors"),
