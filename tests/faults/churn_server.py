@@ -7,16 +7,17 @@ with the tag that its first one had: another's bytes are noticed.
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import json
 import sys
 import threading
 from collections import Counter
+from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
-from pyuring import BufferedProtocol, Engine, Protocol, Transport
+sys.path.insert(0, str(Path(__file__).parent.parent))  # when run as a program
+
+from faults.telling import count_end, serve_and_tell
+from pyuring import BufferedProtocol, Protocol, Transport
 
 FRAME = 17  # how to end, and the tag
 counts: Counter[str] = Counter()
@@ -72,8 +73,7 @@ class Conversation:
             self.transport.write(reply[start : start + 5000])
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        number = getattr(exc, "errno", None)
-        counts[errno.errorcode.get(number, repr(exc)) if exc else "orderly"] += 1
+        count_end(counts, exc)
 
 
 class Plain(Conversation, Protocol):
@@ -106,16 +106,6 @@ def wake_up() -> None:
         one.transport.worker.call_soon_threadsafe(one.write)
 
 
-def main(config: dict[str, Any]) -> None:
-    threading.Thread(target=wake_up, daemon=True).start()
-    with Engine(make, "127.0.0.1:0", linger_timeout=0.1, **config) as engine:
-        print(engine.address, engine.tier.name, flush=True)
-        sys.stdin.read()
-        engine.shutdown(10)
-        metrics = engine.metrics()
-    found = {name: getattr(metrics, name) for name in metrics.__slots__}
-    print(json.dumps({"counts": counts, "metrics": found}))
-
-
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    threading.Thread(target=wake_up, daemon=True).start()
+    serve_and_tell(make, counts)

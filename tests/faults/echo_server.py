@@ -6,13 +6,14 @@ where it listens, and at the end of standard input its counters as JSON.
 
 from __future__ import annotations
 
-import errno
-import json
 import sys
 from collections import Counter
-from typing import Any
+from pathlib import Path
 
-from pyuring import Engine, Protocol, Transport
+sys.path.insert(0, str(Path(__file__).parent.parent))  # when run as a program
+
+from faults.telling import count_end, serve_and_tell
+from pyuring import Protocol, Transport
 
 counts: Counter[str] = Counter()
 
@@ -33,20 +34,8 @@ class Echo(Protocol):
         self.transport.resume_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        number = getattr(exc, "errno", None)
-        counts[errno.errorcode.get(number, repr(exc)) if exc else "orderly"] += 1
-
-
-def main(config: dict[str, Any]) -> None:
-    address = config.pop("address", "127.0.0.1:0")
-    with Engine(Echo, address, linger_timeout=0.1, **config) as engine:
-        print(engine.address, engine.tier.name, flush=True)
-        sys.stdin.read()
-        engine.shutdown(10)
-        metrics = engine.metrics()
-    found = {name: getattr(metrics, name) for name in metrics.__slots__}
-    print(json.dumps({"counts": counts, "metrics": found}))
+        count_end(counts, exc)
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    serve_and_tell(Echo, counts)
