@@ -156,12 +156,10 @@ class BodyStream(io.BufferedIOBase):
         """
         if self._over:
             raise ValueError("the body cannot be read any more: the reply is complete")
-        ask = self._taken >= _ASK_AFTER and not self._complete
-        if ask:
-            self._taken = 0
-            if self._came:
-                self._ask(1)
-                ask = False
+        asks = self._taken >= _ASK_AFTER and not self._complete
+        if asks and self._came:
+            asks, self._taken = False, 0
+            self._ask(1)
         while True:
             # Looked at before what came: the last piece comes before the end.
             complete, failure = self._complete, self._failure
@@ -176,11 +174,11 @@ class BodyStream(io.BufferedIOBase):
                 raise ClientDisconnectedError(
                     "the client has gone before the end of its body"
                 ) from failure
-            if ask:
+            if asks:
+                asks, self._taken = False, 0
                 self._ask_and_wait(self._changed, needed)
             else:
                 self._changed.wait()
-            ask = False
         self._pieces.extend(came)
         length = sum(map(len, came))
         self._have += length

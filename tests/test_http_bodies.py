@@ -121,6 +121,26 @@ def test_a_reader_gets_what_came_unless_it_waits_for_more() -> None:
         assert client.reply().body.decode() == hashlib.sha256(body).hexdigest()
 
 
+def test_a_reader_of_more_than_may_go_up_gets_it_whatever_came_before_it_asked() -> None:
+    go, size = threading.Event(), 400_000
+
+    def handler(request: Request) -> str:
+        go.wait(PATIENCE)
+        return hashlib.sha256(request.stream.read(size - 5) + request.stream.read()).hexdigest()
+
+    with served(handler) as engine, Client(engine.address) as client:
+        body = random.Random(8).randbytes(size)
+        head = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size
+        client.send(head)
+        client.send(body[:10_000])
+        until(lambda: engine.metrics().bytes_received >= len(head) + 10_000)
+        go.set()
+        client.send(body[10_000:265_000])  # just above 256 KiB, in a block that has room still
+        until(lambda: engine.metrics().bytes_received >= len(head) + 265_000)
+        client.send(body[265_000:])
+        assert client.reply().body.decode() == hashlib.sha256(body).hexdigest()
+
+
 def test_what_came_of_a_block_is_read_before_the_client_is_missed() -> None:
     got: SimpleQueue[object] = SimpleQueue()
 

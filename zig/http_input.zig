@@ -243,7 +243,11 @@ fn stream(worker: *PythonWorker, http: *HttpConnection, data: []const u8, done: 
         if (http.block.is_ready() and !hand_up(worker, http)) return;
         if (http.request != request) return;
     }
-    if (!done) return;
+    if (!done) {
+        // Nothing more is received then: a reader that asks only after a good part must get its part.
+        if (http.unread >= http_config.stream_max) _ = hand_up(worker, http);
+        return;
+    }
     if (!hand_up(worker, http) or http.request != request) return;
     if (!http_exchange.tell(worker, http, http_exchange.names.body_end, &.{request})) {
         stream_failed(worker, http, "body_end");
