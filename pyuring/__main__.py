@@ -27,8 +27,9 @@ _SOURCES = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, or 2 for a mistake of the caller's."""
-    options = _parser().parse_args(arguments)
-    options.arguments = sys.argv[1:] if arguments is None else arguments
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _parser(given).parse_args(given)
+    options.arguments = given
     try:
         return int(options.command(options))
     except UsageError as error:
@@ -39,14 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     import argparse
 
     from pyuring.option_sources import add_arguments
 
     class OneLineParser(argparse.ArgumentParser):
         def error(self, message: str) -> Any:
-            say(f"{message} (see {self.prog} --help)")
+            from pyuring.hints import explained
+
+            say(explained(message, given))
             raise SystemExit(2)
 
     class Version(argparse.Action):

@@ -40,7 +40,7 @@ PYTHON_LAYERS: Layers = (
     ("worker",),
     ("accepting", "connector"),
     ("metrics_server", "top"),
-    ("access_log", "config_file", "loading", "option_sources", "prometheus"),
+    ("access_log", "config_file", "hints", "loading", "option_sources", "prometheus"),
     ("proxy", "proxy_protocol"),
     ("options", "option_kinds"),
     ("transport", "listeners", "config", "metrics", "timers"),
