@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_CHILD_VARIABLE = "PYURING_CHILD_FD"  # child.ENVIRONMENT: the parent has said it then
+_AUDIBLE = ("debug", "info", "warning")  # the levels at which a warning is heard
+
 _SERVE = "Serve MODULE:NAME until SIGINT or SIGTERM; a second one exits at once."
 _SOURCES = (
     "Each option is also a variable (PYURING_TIMEOUT_HEAD=5) and a line of a TOML file "
@@ -100,6 +103,10 @@ def _serve(arguments: argparse.Namespace) -> int:
     from pyuring.option_sources import gather, show
 
     effective = gather(arguments, os.environ)
+    if _CHILD_VARIABLE not in os.environ and effective.options.log_level in _AUDIBLE:
+        from pyuring.hints import variables
+
+        say(*variables(os.environ))
     if arguments.print_config:
         _print(show(effective).rstrip("\n"))
         return 0

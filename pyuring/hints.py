@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pyuring.options import TABLE
 
-__all__ = ["explained"]
+__all__ = ["explained", "variables"]
 
-_ALIKE = 0.75
+_PREFIX = "PYURING_"
+_OURS = ("PYURING_CONFIG", "PYURING_CHILD_FD")  # variables that are no options
+_ALIKE = 0.75  # TEIR is so much like TIER; the variables of our tests and builds are like nothing
 
 _WAITING = "there is one kind of worker; handlers that wait have --threads"
 _STDERR = "what goes wrong is told on stderr"
@@ -75,6 +77,23 @@ def explained(message: str, arguments: Sequence[str]) -> str:
         hint = _of_flag(rest.split()[0].partition("=")[0])
         message += f"; {hint}" if hint else ""
     return f"{message} (see {' '.join(filter(None, ('pyuring', command)))} --help)"
+
+
+def variables(environment: Mapping[str, str]) -> list[str]:
+    """Return a line for each variable that looks like an option's and is none's.
+
+    What resembles no option is somebody else's business: Kubernetes sets PYURING_PORT_80_TCP in
+    every container beside a service called `pyuring`.
+    """
+    known = {option.environment for option in TABLE}.union(_OURS)
+    lines = []
+    for name in sorted(environment):
+        if not name.startswith(_PREFIX) or name in known or not environment[name]:
+            continue
+        near = _nearest(name.removeprefix(_PREFIX), (option.name.upper() for option in TABLE))
+        if near is not None:
+            lines.append(f"{name} is no option's variable and ignored; is it {_PREFIX}{near}?")
+    return lines
 
 
 def _of_flag(name: str) -> str | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from command import run
 
-from pyuring.hints import _ELSEWHERE, explained
+from pyuring.hints import _ELSEWHERE, explained, variables
 from pyuring.options import TABLE
 
 SEE = " (see pyuring serve --help)"
@@ -53,3 +55,34 @@ def test_the_command_says_what_was_meant() -> None:
     done = run("serve", "examples.echo:Echo", "-w", "4")
     assert done.returncode == 2
     assert done.stderr == f"pyuring: {unrecognized('-w', '4')}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("PYURING_TEIR", "PYURING_TIER"),
+        ("PYURING_WORKER", "PYURING_WORKERS"),
+        ("PYURING_LOGLEVEL", "PYURING_LOG_LEVEL"),
+    ],
+)
+def test_a_misspelt_variable_gets_a_line(name: str, meant: str) -> None:
+    (line,) = variables({name: "1"})
+    assert line == f"{name} is no option's variable and ignored; is it {meant}?"
+
+
+def test_variables_of_options_and_of_others_get_none() -> None:
+    ours = {option.environment: "1" for option in TABLE} | {"PYURING_CONFIG": "f"}
+    tests = {f"PYURING_{name}": "1" for name in ("SEED", "TARGET", "STRESS", "FAULTS", "DIST")}
+    kubernetes = dict.fromkeys(("PYURING_PORT_80_TCP", "PYURING_SERVICE_HOST"), "1")
+    assert variables(ours | tests | kubernetes | {"PYURING_TEIR": "", "PATH": "/"}) == []
+
+
+def test_the_command_says_it_once_and_serves_all_the_same() -> None:
+    misspelt = {**os.environ, "PYURING_TEIR": "none"}
+    done = run("serve", "--print-config", env=misspelt)
+    assert done.returncode == 0
+    assert done.stderr == (
+        "pyuring: PYURING_TEIR is no option's variable and ignored; is it PYURING_TIER?\n"
+    )
+    for quiet in ({"PYURING_LOG_LEVEL": "error"}, {"PYURING_CHILD_FD": "9"}):
+        assert run("serve", "--print-config", env=misspelt | quiet).stderr == ""
