@@ -30,6 +30,7 @@ _SOURCES = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, or 2 for a mistake of the caller's."""
+    _fill_standard_descriptors()
     given = sys.argv[1:] if arguments is None else arguments
     options = _parser(given).parse_args(given)
     options.arguments = given
@@ -41,6 +42,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not tell_parent(error):
             say(error)
         return 2
+
+
+def _fill_standard_descriptors() -> None:
+    """Put /dev/null where stdin, stdout or stderr is closed.
+
+    Else a connection would get that number, and the access log or a child's output go to it.
+    """
+    try:
+        while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+            os.set_inheritable(fd, True)
+        os.close(fd)
+    except OSError:
+        pass  # no /dev, or no descriptor left: what opens one next says so
 
 
 def _parser(given: Sequence[str]) -> argparse.ArgumentParser:

@@ -155,6 +155,29 @@ def test_takes_the_sockets_of_a_service_manager() -> None:
             assert process.wait(20) == 0
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_no_socket_gets_the_number_of_a_closed_stdin_stdout_or_stderr(
+    processes: int, tmp_path: Path
+) -> None:
+    address, pid = f"unix:{tmp_path}/socket", tmp_path / "pid"
+    # Without COMMAND's faulthandler, which needs a stderr.
+    command = [sys.executable, *COMMAND[3:], "serve", ECHO, "--bind", address, "--pid", str(pid)]
+    command += ["--processes", str(processes), "--access-log", "-"]
+    closing = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+    with subprocess.Popen([*closing, *command], cwd=ROOT) as process:
+        try:
+            until(lambda: not refused(address) and echoes(address))
+            below = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            for each in (process.pid, *below):
+                for number in range(3):
+                    found = os.readlink(f"/proc/{each}/fd/{number}")
+                    assert not found.startswith(("socket:", "anon_inode:")), f"{number} is {found}"
+            assert os.readlink(f"/proc/{process.pid}/fd/1") == os.devnull
+        finally:
+            process.terminate()
+        assert process.wait(20) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
