@@ -30,7 +30,7 @@ from typing import Any
 from pyuring import addresses
 from pyuring.addresses import Address, Sockaddr
 
-__all__ = ["Listener", "inherited", "open_listeners", "release_all"]
+__all__ = ["Listener", "handed_over", "inherited", "open_listeners", "release_all"]
 
 _BIND_SECONDS = 1.0  # F57: how long a predecessor's port may still be busy
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
@@ -222,20 +222,31 @@ def release_all(groups: Sequence[Sequence[Listener]]) -> None:
         listener.release()
 
 
+def handed_over() -> range:
+    """Return the descriptors that a service manager gave this process (sd_listen_fds(3))."""
+    pid, count = os.environ.get("LISTEN_PID", ""), os.environ.get("LISTEN_FDS", "")
+    ours = pid == str(os.getpid()) and count.isascii() and count.isdigit()
+    return range(_FIRST_INHERITED, _FIRST_INHERITED + (int(count) if ours else 0))
+
+
 def inherited() -> list[Address]:
-    """Return the sockets that a service manager handed over (sd_listen_fds(3)), if any.
+    """Return the sockets that a service manager handed over, if any, to be listened on.
 
     Takes LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES out of the environment, so that children
-    do not take them for theirs, and marks the descriptors close-on-exec.
+    do not take them for theirs, and marks the descriptors close-on-exec. Raises OSError where
+    one is not open.
     """
-    pid, count = os.environ.get("LISTEN_PID", ""), os.environ.get("LISTEN_FDS", "")
-    if pid != str(os.getpid()) or not count.isdigit():
+    fds = handed_over()
+    if not fds:
         return []
     for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
         os.environ.pop(name, None)
-    fds = range(_FIRST_INHERITED, _FIRST_INHERITED + int(count))
     for fd in fds:
-        os.set_inheritable(fd, False)
+        try:
+            os.set_inheritable(fd, False)
+        except OSError as error:
+            what = f"LISTEN_FDS is {len(fds)}, but descriptor {fd} is not open"
+            raise OSError(error.errno, what) from None
     return [Address("fd", fd=fd) for fd in fds]
 
 

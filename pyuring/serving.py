@@ -109,9 +109,19 @@ def application(options: Options) -> Application:
 
 def wanted_addresses(options: Options) -> list[AddressLike]:
     """Return what is listened on: what was said, else what a service manager handed over."""
-    from pyuring.listeners import inherited
+    from pyuring.listeners import handed_over, inherited
 
-    return [*options.bind] or [*inherited()] or [DEFAULT_BIND]
+    if options.bind:
+        if handed_over() and not any(each.startswith("fd:") for each in options.bind):
+            say(f"not listening on the sockets of LISTEN_FDS, but on {', '.join(options.bind)}")
+        return [*options.bind]
+    try:
+        found: list[AddressLike] = [*inherited()]
+    except OSError as error:
+        raise UsageError(error.strerror) from None
+    if not found and os.environ.get("LISTEN_PID") == str(os.getppid()):
+        say("LISTEN_FDS is for the process that started this one, which should exec it: ignored")
+    return found or [DEFAULT_BIND]
 
 
 def make_engine(

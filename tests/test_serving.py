@@ -126,6 +126,36 @@ def test_the_engine_gets_its_options() -> None:
 # --- the command -------------------------------------------------------------------------------
 
 
+def test_sockets_of_a_service_manager_that_are_not_used_are_told(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LISTEN_FDS", "1")
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    bind = ("127.0.0.1:0", "unix:/s")
+    assert serving.wanted_addresses(Options(bind=bind)) == [*bind]
+    assert capfd.readouterr().err == (
+        "pyuring: not listening on the sockets of LISTEN_FDS, but on 127.0.0.1:0, unix:/s\n"
+    )
+    serving.wanted_addresses(Options(bind=("fd:3",)))
+    assert capfd.readouterr().err == ""
+    monkeypatch.setenv("LISTEN_PID", str(os.getppid()))
+    assert serving.wanted_addresses(Options()) == ["127.0.0.1:8000"]
+    assert "the process that started this one, which should exec it" in capfd.readouterr().err
+    monkeypatch.setenv("LISTEN_PID", "999999999")
+    assert serving.wanted_addresses(Options()) == ["127.0.0.1:8000"]
+    assert capfd.readouterr().err == ""
+
+
+def test_sockets_of_a_service_manager_that_are_not_there_are_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LISTEN_FDS", "100000")
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    monkeypatch.setattr("pyuring.listeners._FIRST_INHERITED", 50_000)
+    with pytest.raises(UsageError, match="LISTEN_FDS is 100000, but descriptor 50000 is not open"):
+        serving.wanted_addresses(Options())
+
+
 def test_serves_with_metrics_and_a_pid_file(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     metrics = f"unix:{tmp_path}/metrics"
