@@ -104,7 +104,8 @@ class Child:
         signal.signal(signal.SIGTERM, lambda *_: os.write(self._woken, b"t"))
         self._send_files()
         missed = engine.ladder.missed() if engine.ladder is not None else []
-        self._channel.send({"ready": engine.tier.name, "missed": missed})
+        tier = engine.tier
+        self._channel.send({"ready": tier.name, "tier": int(tier), "missed": missed})
 
     def serve_until_told(self, engine: Engine) -> int:
         """Serve until the parent says otherwise, or is gone; return the exit status.

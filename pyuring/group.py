@@ -79,6 +79,7 @@ class Group:
         if slot is None or process.told_to_end:
             return
         process.state, process.served_since = "ready", time.monotonic()
+        process.tier = message.get("tier")
         before, slot.current, slot.successor = slot.current, process, None
         slot.wants_successor = False
         if process.generation == self._generation:

@@ -43,6 +43,7 @@ class Process:
         """
         self.generation = generation
         self.state = "starting"
+        self.tier: int | None = None  # once it serves
         self.failure = ""  # why it could not serve, in its own words
         self.counters: dict[str, int] = {}  # the last that is known of its metrics
         self.started = time.monotonic()

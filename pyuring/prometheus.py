@@ -39,6 +39,7 @@ def _gauge(name: str, text: str) -> _Metric:
 _ERRORS = "Errors, by where they happened."
 _RESPONSES = "Responses sent, by class of status."
 _METRICS: Mapping[str, _Metric] = {
+    "tier": _gauge("tier", "What serves: 0 epoll, 1 BASE, 2 MID, 3 HIGH, 4 OPTIONAL of io_uring."),
     "accepted": _counter("connections_accepted", "Connections accepted, those refused included."),
     "connected": _counter("connections_made", "Outgoing connections that came about."),
     "active": _gauge("connections_active", "Connections open now."),

@@ -113,14 +113,15 @@ class Questions:
             {
                 "pid": each.pid,
                 "state": each.state,
+                "tier": each.tier,
                 "uptime": now - each.started,
                 "requests": _requests(each.counters),
                 "metrics": each.counters,
             }
             for each in self._asked
         ]
-        past = {"pid": 0, "state": "ended", "uptime": 0.0, "requests": _requests(self._past)}
-        return [*found, {**past, "metrics": self._past}]
+        past = {"pid": 0, "state": "ended", "tier": None, "uptime": 0.0}
+        return [*found, {**past, "requests": _requests(self._past), "metrics": self._past}]
 
 
 def _requests(counters: dict[str, int]) -> int:

@@ -154,7 +154,13 @@ def snapshots(engine: Engine) -> list[dict[str, Any]]:
     """Return the counters of each worker, with the labels `process` and `worker`."""
     process = str(os.getpid())
     return [
-        {"process": process, "worker": str(index), **worker.metrics(), **_cpu_of(worker)}
+        {
+            "process": process,
+            "worker": str(index),
+            "tier": int(engine.tier),
+            **worker.metrics(),
+            **_cpu_of(worker),
+        }
         for index, worker in enumerate(engine.workers)
     ]
 

@@ -121,10 +121,16 @@ def _settings(options: Options, started: Callable[[Supervisor], object]) -> Supe
 def snapshots(processes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the counters of each process, labelled; those that have ended are added up in one."""
     return [
-        {"process": str(each["pid"] or "ended"), "worker": "all", **each["metrics"]}
+        {"process": str(each["pid"] or "ended"), "worker": "all", **_tier(each), **each["metrics"]}
         for each in processes
         if each["pid"] or any(map(_is_above_zero, each["metrics"].values()))
     ]
+
+
+def _tier(process: dict[str, Any]) -> dict[str, int]:
+    """Return the number of a process's tier; nothing before it serves, nor after its end."""
+    tier = process.get("tier")
+    return {} if tier is None else {"tier": tier}
 
 
 def _is_above_zero(value: Any) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyuring import addresses
+from pyuring.capability import Tier
 from pyuring.prometheus import quantile
 from pyuring.usage import UsageError
 
@@ -24,8 +25,9 @@ __all__ = ["Look", "Row", "look", "once", "rows", "watch"]
 
 _PATIENCE_SECONDS = 5.0
 _ERRORS = ("errors_accept", "errors_receive", "errors_send", "errors_connect", "errors_handler")
+_LEVELS = ("active", "tier")
 _COLUMNS = ("worker", "req/s", "conns", "new/s", "in/s", "out/s", "p50", "p99", "5xx/s",
-            "errors/s", "cpu")  # fmt: skip
+            "errors/s", "cpu", "tier")  # fmt: skip
 
 
 class Look(NamedTuple):
@@ -49,6 +51,7 @@ class Row(NamedTuple):
     failed: float
     errors: float
     cpu: float | None
+    tier: int | None
 
 
 def look(address: str) -> Look:
@@ -90,6 +93,7 @@ def rows(before: Look, after: Look) -> list[Row]:
     for change in changes:
         for name, value in change.items():
             total[name] = _added(total.get(name), value)
+    total.pop("tier", None)  # each has its own
     return [*found, _row("all", total, seconds)]
 
 
@@ -189,7 +193,7 @@ def _change(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, An
             old = before.get(name) or [0] * len(value)
             change[name] = [max(0, new - was) for new, was in zip(value, old, strict=False)]
         elif isinstance(value, (int, float)):
-            change[name] = value if name == "active" else max(0, value - before.get(name, 0))
+            change[name] = value if name in _LEVELS else max(0, value - before.get(name, 0))
     return change
 
 
@@ -213,6 +217,7 @@ def _row(name: str, change: Mapping[str, Any], seconds: float) -> Row:
         change.get("responses_5xx", 0) / seconds,
         sum(change.get(each, 0) for each in _ERRORS) / seconds,
         change["cpu_seconds"] / seconds if "cpu_seconds" in change else None,
+        change.get("tier"),
     )
 
 
@@ -229,6 +234,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         _number(row.failed),
         _number(row.errors),
         "-" if row.cpu is None else f"{100 * row.cpu:.0f}%",
+        Tier(row.tier).name if row.tier in list(Tier) else "-",
     )
 
 

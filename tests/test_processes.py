@@ -262,6 +262,7 @@ def look(supervisor):
     serving = [each for each in found if each["pid"]]
     assert len(serving) == 2 and all(each["metrics"]["accepted"] for each in serving), found
     assert sum(each["requests"] for each in serving) == 40, found
+    assert all(each["tier"] in range(5) for each in serving), found
     assert total.accepted == total.active == 40, total
     for peer in peers:
         peer.close()

@@ -219,6 +219,10 @@ def test_an_engine_is_told_worker_by_worker() -> None:
     assert [each["worker"] for each in found] == ["0", "1"]
     assert sum(each["accepted"] for each in found) == 1
     assert all(each["cpu_seconds"] > 0 for each in found)
+    assert [each["tier"] for each in found] == [engine.tier] * 2
+    assert (
+        f'worker="1"}} {int(engine.tier)}\n' in page.decode().split("# TYPE pyuring_tier gauge")[1]
+    )
     totals = samples(page.decode())
     accepted = [v for (name, _), v in totals.items() if "accepted" in name and "conn" in name]
     assert sum(accepted) == 1

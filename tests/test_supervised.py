@@ -131,6 +131,13 @@ def test_the_parent_serves_the_metrics_and_has_the_pid_file(
     assert not (tmp_path / "m").exists()
 
 
+def test_a_process_that_serves_tells_its_tier() -> None:
+    process: dict[str, Any] = {"pid": 77, "tier": 0, "metrics": {"accepted": 1}}
+    (found,) = supervised.snapshots([process])
+    assert found["tier"] == 0
+    assert "tier" not in supervised.snapshots([process | {"tier": None}])[0]
+
+
 def test_before_any_process_has_ended_none_is_told_of() -> None:
     ended: dict[str, Any] = {"pid": 0, "metrics": {"accepted": 0, "request_us": [0, 0]}}
     assert supervised.snapshots([ended]) == []

@@ -66,9 +66,17 @@ def test_a_frame_is_aligned_text() -> None:
     assert len({len(line) for line in frame}) == 1
     assert frame[0].split() == list(top._COLUMNS)
     assert frame[1].split() == [
-        "0", "10", "4", "0", "0B", "2.05kB", "2µs", "2µs", "0", "3", "50%"
+        "0", "10", "4", "0", "0B", "2.05kB", "2µs", "2µs", "0", "3", "50%", "-"
     ]  # fmt: skip
     assert frame[3].split()[:3] == ["all", "11", "5"]
+
+
+def test_the_tier_of_each_is_named_and_none_of_all_together() -> None:
+    after = Look(101.0, [worker("0", tier=0), worker("1", tier=3), worker("2", tier="?")])
+    names = [line.split()[-1] for line in plain(rows(after, after)).split("\n")]
+    assert names == ["tier", "NONE", "HIGH", "-", "-"]
+    (strange, _) = rows(after, Look(102.0, [worker("0", tier=77)]))
+    assert top._cells(strange)[-1] == "-"
 
 
 def test_a_name_from_the_server_cannot_speak_to_the_terminal() -> None:
