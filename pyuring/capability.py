@@ -131,7 +131,14 @@ class CapabilityProfile:
         if below is not None:
             return below
         lacking = [name for name in _NEEDS[tier] if not getattr(self, name)]
-        return "; ".join(f"{n}: {self.missing.get(n, 'missing')}" for n in lacking) or None
+        parts = [(n, *self.missing.get(n, "missing").partition(": ")) for n in lacking]
+        text = ""
+        for index, (name, refused, colon, cause) in enumerate(parts):
+            text += f"; {name}: {refused}"
+            # A limit that is too low is the cause of several: told behind the last of them.
+            if not any(later[3] == cause for later in parts[index + 1 :]):
+                text += colon + cause
+        return text.removeprefix("; ") or None
 
     def capabilities(self) -> dict[str, bool]:
         """Return every capability by name, in the order they are declared."""

@@ -36,10 +36,13 @@ class Ladder:
     steps: tuple[LadderStep, ...] = ()
 
     def missed(self) -> list[str]:
-        """Return a line for people for each step down; one alone where io_uring is refused."""
+        """Return a line for people for each reason of a step down, with its tiers."""
         if self.achieved is Tier.NONE and len(self.steps) == 1:
             return [f"epoll serves in place of io_uring: {self.steps[0].reason}"]
-        return [f"not {step.tier.name}: {step.reason}" for step in self.steps]
+        reasons: dict[str, list[str]] = {}  # a reason that several tiers share is said once
+        for step in self.steps:
+            reasons.setdefault(step.reason, []).append(step.tier.name)
+        return [f"not {' or '.join(names)}: {reason}" for reason, names in reasons.items()]
 
     def __str__(self) -> str:
         return "\n".join([f"tier {self.achieved.name}", *self.missed()])

@@ -82,12 +82,28 @@ def test_f13_an_error_that_no_lower_tier_would_cure_is_raised_at_once() -> None:
     assert kernel.asked == [Tier.HIGH]
 
 
-def test_f13_epoll_at_the_foot_says_why_for_each_tier() -> None:
+def test_f13_epoll_at_the_foot_says_why_once_for_all_tiers() -> None:
     profile = example(single_shot=False, missing={"single_shot": "too old"})
     ladder = descend(profile, None, Kernel())[2]
     assert ladder.achieved is Tier.NONE
-    assert ladder.missed()[0] == "not HIGH: single_shot: too old"
-    assert [line[:9] for line in ladder.missed()] == ["not HIGH:", "not MID: ", "not BASE:"]
+    assert [step.tier for step in ladder.steps] == [Tier.HIGH, Tier.MID, Tier.BASE]
+    assert ladder.missed() == ["not HIGH or MID or BASE: single_shot: too old"]
+
+
+def test_f16_a_limit_behind_several_refusals_is_told_once() -> None:
+    cause = "no memory (RLIMIT_MEMLOCK is 8 KiB); raise the limit"
+    missing = {
+        "coop_taskrun": f"the kernel answered ENOMEM to A: {cause}",
+        "taskrun_flag": "mainline has it since Linux 5.19",
+        "buffer_rings": f"the kernel answered ENOMEM to B: {cause}",
+    }
+    profile = example(coop_taskrun=False, taskrun_flag=False, buffer_rings=False, missing=missing)
+    ladder = descend(profile, None, Kernel())[2]
+    assert ladder.achieved is Tier.BASE
+    assert ladder.missed() == [
+        "not HIGH or MID: coop_taskrun: the kernel answered ENOMEM to A; taskrun_flag: mainline "
+        f"has it since Linux 5.19; buffer_rings: the kernel answered ENOMEM to B: {cause}"
+    ]
 
 
 @pytest.mark.parametrize("asked", [None, Tier.BASE, Tier.OPTIONAL])
