@@ -57,6 +57,8 @@ def serve(options: Options) -> int:
             say(*engine.ladder.missed())
         engine.on_end(lambda: events.put(0))
         stopped_by = events.get()
+        if stopped_by == signal.SIGHUP and options.log_level in ("debug", "info", "warning"):
+            say("SIGHUP reloads where there are several processes (--processes 2); one ends")
         if stopped_by and options.log_level in ("debug", "info"):
             say(f"stopping within {options.graceful_timeout:g} s; a second signal ends at once")
         if not engine.shutdown(options.graceful_timeout):
@@ -197,17 +199,24 @@ def announce(engine: Engine, workers: int) -> None:
 
 
 def watch_signals(events: SimpleQueue[int]) -> None:
-    """Put the first SIGINT or SIGTERM into the queue; the second ends the process."""
+    """Put the first SIGINT, SIGTERM or SIGHUP into the queue; the second ends the process.
+
+    Of hang-ups several may come, from a terminal and its shell: a further one is nothing.
+    """
     came: list[int] = []
 
     def note(number: int, frame: object) -> None:
         if came:
+            if number == signal.SIGHUP:
+                return
             os._exit(128 + number)
         came.append(number)
         events.put(number)  # SimpleQueue.put may be called within itself; Event.set may not
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, note)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # else nohup(1) has it ignored
+        signal.signal(signal.SIGHUP, note)
 
 
 class Around:

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -75,6 +77,43 @@ def test_the_first_signal_drains_and_exits_0(number: signal.Signals) -> None:
         assert served.wait() == 0
         assert served.stderr.read().startswith("pyuring: stopping within 30 s")
         assert refused(served.address)
+
+
+@contextmanager
+def hang_ups(disposition: Any) -> Iterator[None]:
+    """Have SIGHUP ignored or not by what is started within; the tests may run under nohup."""
+    before = signal.signal(signal.SIGHUP, disposition)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_hang_up_drains_one_process_and_says_what_would_reload() -> None:
+    with hang_ups(signal.SIG_DFL):
+        server = Served(ECHO, *FREE)
+    with server as served, connect(served.address) as peer:
+        peer.sendall(b"x")
+        assert read_exactly(peer, 1) == b"x"
+        served.signal(signal.SIGHUP)
+        assert "pyuring: SIGHUP reloads where there are several processes" in (
+            served.stderr.readline()
+        )
+        served.signal(signal.SIGHUP)  # the shell's, after the terminal's
+        assert read_to_end(peer) == b""
+        peer.close()
+        assert served.wait() == 0
+
+
+def test_a_hang_up_that_is_ignored_stays_so() -> None:
+    with hang_ups(signal.SIG_IGN):
+        server = Served(ECHO, *FREE)
+    with server as served:
+        served.signal(signal.SIGHUP)
+        assert echoes(served.address)
+        served.signal(signal.SIGTERM)
+        assert served.wait() == 0
+        assert "SIGHUP" not in served.stderr.read()
 
 
 _STUCK = """
