@@ -28,3 +28,11 @@ def test_every_metric_is_told() -> None:
     table = ENGINE.split("## Metrics")[1].split("## ")[0]
     told = {name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in row.split(", ")}
     assert told == {f"`{field.name}`" for field in dataclasses.fields(EngineMetrics)}
+
+
+def test_the_compiler_that_contributors_install_is_the_one_that_builds() -> None:
+    root = DOCS.parent
+    told = re.findall(r"ziglang==([\d.]+)", (root / "CONTRIBUTING.md").read_text("utf-8"))
+    pinned = re.findall(r"ziglang==([\d.]+)", (root / "pyproject.toml").read_text("utf-8"))
+    assert told
+    assert set(told) == set(pinned)
