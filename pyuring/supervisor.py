@@ -17,6 +17,7 @@ import time
 from typing import Any
 
 from pyuring.channel import Message
+from pyuring.errors import remedy
 from pyuring.group import Group
 from pyuring.metrics import EngineMetrics
 from pyuring.processes import Process
@@ -74,7 +75,9 @@ class Supervisor:
         except (OSError, ValueError, TypeError) as error:
             if self._group.processes:
                 raise
-            self._log(str(getattr(error, "strerror", None) or error))
+            helps = remedy(getattr(error, "errno", None))
+            text = str(getattr(error, "strerror", None) or error)
+            self._log("; ".join(filter(None, (text, helps))))
             return 2
         finally:
             self._release()

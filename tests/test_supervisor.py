@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -223,6 +225,19 @@ def test_an_address_in_use_ends_the_first_start_with_one_line(application: Path)
             assert served.wait() == 2
             (line,) = served.rest()
             assert "Address already in use" in line
+
+
+def test_a_limit_that_the_parent_meets_is_told_with_what_helps(application: Path) -> None:
+    # Enough for the interpreter and the command, not for the parent's sockets and channels.
+    code = (
+        "import resource, sys; from pyuring.__main__ import main; "
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (7, 7)); sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "serve", *TWO]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=application, check=False)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith("; raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE= in systemd)\n")
 
 
 def test_processes_that_die_at_once_are_not_started_without_end(application: Path) -> None:
