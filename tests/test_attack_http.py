@@ -152,6 +152,41 @@ def test_a_request_keeps_its_head_while_its_handler_answers_another() -> None:
         assert (one.reply().body, one.reply().body) == (b"", b"next")
 
 
+FREED = """
+import gc
+from http_client import Client, served
+
+class Name(str):
+    def __repr__(self):
+        fields.clear()
+        return "the name"
+
+fields = []
+
+def handler(request):
+    fields[:] = [(Name("x-a"), "".join(["bad\\n", "value"]))]
+    return 200, fields, b""
+
+problems = []
+hook = lambda problem, *_: problems.append(str(problem))
+with served(handler, engine_exception_hook=hook) as engine, Client(engine.address) as client:
+    print(client.get().status, *problems)
+"""
+
+
+def test_a_names_repr_that_drops_its_field_leaves_the_value_to_its_error() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FREED],
+        cwd=pathlib.Path(__file__).parent,
+        env={**os.environ, "PYTHONMALLOC": "debug"},  # what is freed is overwritten
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    words = "the value of the name has a control character: 'bad\\nvalue'"
+    assert done.stdout == f"500 {words}\n", done.stderr
+
+
 FORKING = """
 import os, sys
 from http_client import Client, served

@@ -204,7 +204,10 @@ pub fn runtime_error(text: [*:0]const u8) Error {
     return error.PythonRaised;
 }
 
+/// Objects among the arguments are kept meanwhile: the repr of one may drop the list that they are in.
 pub noinline fn value_error(text: [*:0]const u8, arguments: anytype) Error {
+    inline for (arguments) |argument| _ = python.incref(argument);
+    defer inline for (arguments) |argument| python.decref(argument);
     _ = @call(.auto, c.PyErr_Format, .{ python.exc.PyExc_ValueError.*, text } ++ arguments);
     return error.PythonRaised;
 }
