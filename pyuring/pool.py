@@ -12,12 +12,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from pyuring.reports import end_forked_child
+
 __all__ = ["Pool"]
 
 _IDLE_SECONDS = 30.0
-_FORKED = b"""\
-pyuring: a child that a handler forked returned from the handler; end it by os._exit() (F20)
-"""
 
 
 class Pool:
@@ -96,8 +95,7 @@ class Pool:
             except BaseException as error:
                 self._report(error)
             if os.getpid() != self._process:  # the lock may be held by a thread that is not here
-                os.write(2, _FORKED)
-                os._exit(70)  # EX_SOFTWARE, as native code does on a worker's thread
+                end_forked_child()
             del job, function, args  # nothing is kept alive while it waits
             with self._lock:
                 self._free += 1

@@ -1,4 +1,4 @@
-"""What people are told unasked: an exception that nobody catches, a ring that could not be had.
+"""What people are told unasked: an uncaught exception, a ring that could not be had, a fork's end.
 
 Owns the default exception hook and the logger "pyuring". Never raises, whatever state stderr is
 in.
@@ -7,9 +7,14 @@ in.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 
-__all__ = ["notice", "notice_nothing", "report"]
+__all__ = ["end_forked_child", "notice", "notice_nothing", "report"]
+
+_FORKED = b"""\
+pyuring: a child that a handler forked returned from the handler; end it by os._exit() (F20)
+"""
 
 _notices = True
 
@@ -39,3 +44,9 @@ def notice_nothing() -> None:
     """Keep notices back in this process: the command says the same itself, once for all of its."""
     global _notices
     _notices = False
+
+
+def end_forked_child() -> None:
+    """End this process, a child that was forked where it must not go on (F20), and say why."""
+    os.write(2, _FORKED)
+    os._exit(70)  # EX_SOFTWARE, as native code does where it notices

@@ -22,7 +22,7 @@ from pyuring import _native
 from pyuring.accepting import Accepting
 from pyuring.connector import Connector
 from pyuring.errors import EngineClosedError, WrongThreadError, no_thread
-from pyuring.reports import report
+from pyuring.reports import end_forked_child, report
 from pyuring.timers import Handle, TimerHandle, TimerQueue
 from pyuring.transport import Transport
 
@@ -241,10 +241,11 @@ class Worker:
             self.call_at(deadline, self.abort)
         for lookup in list(self.lookups):
             lookup.give_up()
+        begin = partial(_native.pylib.pyuring_worker_drain, self._handle, round(quiet * 1e9))
         if self._accepting.is_settled:
-            self._drain_native(quiet)
+            begin()
         else:
-            self._accepting.when_off(lambda: self._drain_native(quiet))
+            self._accepting.when_off(begin)
 
     def connect_socket(
         self,
@@ -271,6 +272,7 @@ class Worker:
         self._lock = threading.RLock()
         self._alive = False
         self._handle = 0
+        _here.worker = None  # a handler may have forked: what it calls now must not use the handle
 
     # --- the thread -----------------------------------------------------------------------
 
@@ -280,8 +282,7 @@ class Worker:
             if not self._alive:
                 raise EngineClosedError(f"worker {self.index} has ended")
             raise WrongThreadError(
-                f"{what}: only on the worker's own thread; from another one, "
-                "have it called with call_soon_threadsafe"
+                f"{what}: only on the worker's own thread; elsewhere, by call_soon_threadsafe"
             )
 
     def _run(self) -> None:
@@ -370,9 +371,8 @@ class Worker:
             handle.run()
         except Exception as error:  # KeyboardInterrupt and SystemExit end the worker
             self.exception(error, where)
-
-    def _drain_native(self, quiet: float) -> None:
-        _native.pylib.pyuring_worker_drain(self._handle, round(quiet * 1e9))
+        if not self._alive:
+            end_forked_child()
 
     def _finish(self) -> None:
         """Give the native worker back; it drains by force when the loop has not (F58)."""

@@ -119,6 +119,79 @@ ring.close()
 """), "7 True")  # fmt: skip
 
 
+FORKING = (
+    BEGIN
+    + """
+where = sys.argv[1]
+children = []
+def fork(here):
+    if here == where and not children:
+        children.append(os.fork())
+class Forked(bytes):
+    def __del__(self):
+        fork("a sent object's end")
+class Forker(Echo):
+    def __init__(self):
+        fork("the factory")
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        worker = transport.worker
+        worker.call_soon(fork, "call_soon")
+        worker.call_later(0, fork, "call_later")
+        if where == "connect's failure":
+            worker.connect(Echo, "unix:/nobody/there", failed=lambda _: fork(where))
+    def data_received(self, data):
+        if where == "the hook" and not children:
+            raise ValueError("once")
+        self.transport.write(Forked(data))
+warnings.simplefilter("ignore", DeprecationWarning)
+with engine_on(Forker, exception_hook=lambda *_: fork("the hook")) as engine:
+    if where == "call_soon_threadsafe":
+        engine.workers[0].call_soon_threadsafe(fork, where)
+    echoes(engine.address)
+    until(lambda: children)
+    print(all([echoes(engine.address) for _ in range(20)]), os.waitpid(children[0], 0)[1] >> 8)
+"""
+)
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["the factory", "call_soon", "call_later", "call_soon_threadsafe", "connect's failure",
+     "the hook", "a sent object's end"],
+)  # fmt: skip
+def test_f20_a_child_never_goes_on_with_its_parents_loop(run_python: Run, where: str) -> None:
+    done = run_python(FORKING, where)
+    well(done, "True 70")
+    assert "end it by os._exit() (F20)" in done.stderr
+
+
+def test_f20_a_child_that_a_handler_forked_cannot_use_its_worker(run_python: Run) -> None:
+    well(run_python(BEGIN + """
+class Forker(Echo):
+    def data_received(self, data):
+        child = os.fork()
+        if child == 0:
+            os._exit(in_child(self.transport.worker))
+        super().data_received(b"%d" % (os.waitpid(child, 0)[1]))
+def in_child(worker):
+    uses = [(worker.call_soon, print), (worker.call_later, 1.0, print), (worker.drain, 0.0, None),
+            (worker.connect, Echo, "127.0.0.1:1"), (worker.abort,), (worker.resume_accepting,),
+            (worker.stop_accepting, print), (worker.call_soon_threadsafe, print)]
+    for number, (use, *arguments) in enumerate(uses, 1):
+        try:
+            use(*arguments)
+            return number
+        except EngineClosedError:
+            pass
+    return 0
+warnings.simplefilter("ignore", DeprecationWarning)
+with engine_on(Forker) as engine, connect(engine.address) as peer:
+    peer.sendall(b"x")
+    print(peer.recv(10))
+"""), "b'0'")  # fmt: skip
+
+
 # --- threads ----------------------------------------------------------------------------------
 
 

@@ -125,6 +125,7 @@ pub const ProtocolHandler = struct {
         const origin: *Object = @ptrCast(connection.user orelse return);
         connection.user = null;
         defer python.decref(origin);
+        defer fork_marker.stop_unless_here(self.process);
         const failed = c.PyTuple_GetItem(origin, 1).?;
         if (failed == python.none) return;
         const errno: i32 = if (reason == 0) @intFromEnum(kernel.E.CONNABORTED) else reason;
@@ -312,6 +313,7 @@ pub const ProtocolHandler = struct {
             if (self.pending == null) self.pending = python.incref(failure);
             return;
         }
+        defer fork_marker.stop_unless_here(self.process);
         const text = c.PyUnicode_FromString(where) orelse return c.PyErr_WriteUnraisable(null);
         defer python.decref(text);
         var args = [_]*Object{ self.hooks, self.hooks, failure, text, transport orelse python.none };

@@ -4,6 +4,7 @@
 const AnyRing = @import("any_ring.zig").AnyRing;
 const Bells = @import("bell_object.zig").Bells;
 const connection_module = @import("connection.zig");
+const fork_marker = @import("fork_marker.zig");
 const http_input = @import("http_input.zig");
 const http_output = @import("http_output.zig");
 const python = @import("python.zig");
@@ -98,7 +99,9 @@ pub const PythonHandler = struct {
     }
 
     pub fn release(self: *PythonHandler, owner: usize) void {
-        if (!http_output.release(&self.http.chunks, owner)) python.decref(@ptrFromInt(owner));
+        if (http_output.release(&self.http.chunks, owner)) return;
+        python.decref(@ptrFromInt(owner)); // may run a __del__
+        fork_marker.stop_unless_here(self.protocols.process);
     }
 
     pub fn accept_failed(self: *PythonHandler, worker: *PythonWorker, listener: u32, errno: i32) void {

@@ -9,6 +9,7 @@ const python_errors = @import("python_errors.zig");
 const accept = @import("accept.zig");
 const bell_object = @import("bell_object.zig");
 const connect = @import("connect.zig");
+const fork_marker = @import("fork_marker.zig");
 const protocol_handler = @import("protocol_handler.zig");
 const Config = @import("worker_config.zig").Config;
 const AnyRing = @import("any_ring.zig").AnyRing;
@@ -109,6 +110,8 @@ pub fn start_connect(
 /// KeyboardInterrupt, the ring's failure.
 pub fn turn(self: *PythonWorker, timeout_ns: i64) i32 {
     std.debug.assert(self.handler.protocols.home == protocol_handler.this_thread());
+    // Whatever ran since the last turn may have forked: the ring is the parent's alone.
+    fork_marker.stop_unless_here(self.handler.protocols.process);
     bell_object.current = &self.handler.bells;
     defer bell_object.current = null;
     self.now_ns = self.ring.now_ns();
