@@ -152,6 +152,23 @@ def test_a_request_keeps_its_head_while_its_handler_answers_another() -> None:
         assert (one.reply().body, one.reply().body) == (b"", b"next")
 
 
+def test_an_exception_that_will_not_tell_its_class_does_no_more_harm_than_that() -> None:
+    class Shy(Exception):
+        @property
+        def __class__(self) -> Any:
+            raise KeyError("not yours to know")
+
+    def handler(request: Request) -> Any:
+        raise Shy
+
+    problems: list[type] = []
+    hook = lambda problem, *_: problems.append(type(problem))  # noqa: E731
+    with served(handler, engine_exception_hook=hook) as engine, Client(engine.address) as client:
+        client.send(GET)
+        assert client.to_end() == b""
+    assert problems == [KeyError]  # the gateway's, who wants to know; not a SystemError
+
+
 FREED = """
 import gc
 from http_client import Client, served

@@ -309,7 +309,7 @@ pub const ProtocolHandler = struct {
 
     /// Tells the hook of an exception; KeyboardInterrupt and the like are kept for the turn's end.
     pub fn report_object(self: *ProtocolHandler, failure: *Object, transport: ?*Object, where: [*:0]const u8) void {
-        if (c.PyObject_IsInstance(failure, python.exc.PyExc_Exception.*) != 1) {
+        if (!python.is_kind(failure, python.exc.PyExc_Exception.*)) {
             if (self.pending == null) self.pending = python.incref(failure);
             return;
         }

@@ -143,7 +143,6 @@ const Functions = struct {
     PyObject_GetAttr: *const fn (*Object, *Object) callconv(.c) ?*Object,
     PyObject_HasAttrString: *const fn (*Object, [*:0]const u8) callconv(.c) c_int,
     PyObject_IsTrue: *const fn (*Object) callconv(.c) c_int,
-    PyObject_IsInstance: *const fn (*Object, *Object) callconv(.c) c_int,
     PyType_IsSubtype: *const fn (*Object, *Object) callconv(.c) c_int,
     PyObject_Type: *const fn (*Object) callconv(.c) ?*Object,
     PyObject_CallNoArgs: *const fn (*Object) callconv(.c) ?*Object,

@@ -54,7 +54,7 @@ pub fn take() ?*Object {
 /// libraries (a task's cancellation, a test's failure) and concerns the request it came out of.
 pub fn ends_the_worker(failure: *Object) bool {
     inline for (.{ "PyExc_KeyboardInterrupt", "PyExc_SystemExit" }) |name| {
-        if (c.PyObject_IsInstance(failure, @field(python.exc, name).*) == 1) return true;
+        if (python.is_kind(failure, @field(python.exc, name).*)) return true;
     }
     return false;
 }
