@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from peers import PATIENCE, Echo, connect, read_to_end, reset, until
+from peers import PATIENCE, Echo, connect, read_exactly, read_to_end, reset, until
 
 from pyuring import BufferedProtocol, Engine, Protocol, Transport
 from pyuring.testing import serve
@@ -235,3 +235,26 @@ def misbehave(address: str, rng: random.Random) -> None:
     if rng.random() < 0.5:
         reset(peer)
     peer.close()
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_f63_an_error_queue_that_nobody_reads_costs_nothing(tier: str, rng: random.Random) -> None:
+    so_timestamping, of_sent_segments = 37, 1 << 1 | 1 << 4  # asm-generic/socket.h, net_tstamp.h
+
+    class Stamped(Echo):
+        def connection_made(self, transport: Transport) -> None:
+            super().connection_made(transport)
+            sock = transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, so_timestamping, of_sent_segments)
+
+    data = rng.randbytes(3 << 20)
+    with serve(Stamped, tier=tier) as engine, connect(engine.address) as peer:
+        for part in (data[:3], data[3:]):
+            sender = threading.Thread(target=peer.sendall, args=(part,))
+            sender.start()
+            assert read_exactly(peer, len(part)) == part
+            sender.join()
+            until(lambda: engine.metrics().bytes_sent in (3, len(data)))
+            turns = engine.metrics().turns
+            threading.Event().wait(0.2)  # the span that is measured
+            assert engine.metrics().turns - turns <= 5

@@ -48,6 +48,8 @@ pub const Descriptor = struct {
     writer: Pending = .{},
     /// What epoll watches it for; 0: epoll does not know it.
     watched: u32 = 0,
+    /// Told of once, and again only when something has been carried out: see `Interest.happened`.
+    edge: bool = false,
 
     fn wanted(self: *const Descriptor) u32 {
         const in: u32 = if (self.reader.is_there()) EPOLL.IN else 0;
@@ -101,7 +103,7 @@ pub const Interest = struct {
         assert(!place.is_there());
         const descriptor = self.find(sqe.fd).?;
         place.* = Pending.of(sqe);
-        if (descriptor.watched & descriptor.wanted() == descriptor.wanted()) return 0;
+        if (descriptor.watched & descriptor.wanted() == descriptor.wanted() and !descriptor.edge) return 0;
         // Whoever shares the listener may take the connection first: accepting must not block.
         if (sqe.opcode == .ACCEPT) kernel.set_nonblocking(sqe.fd);
         const result = self.update(sqe.fd, descriptor);
@@ -129,14 +131,15 @@ pub const Interest = struct {
     /// Tells epoll what is waited for now. 0, or -errno.
     pub fn update(self: *Interest, fd: i32, descriptor: *Descriptor) i32 {
         const wanted = descriptor.wanted();
-        if (wanted == descriptor.watched) return 0;
+        if (wanted == descriptor.watched and !descriptor.edge) return 0;
         if (wanted == 0) {
             self.forget(fd);
             return 0;
         }
         // Of those who wait for one listener, one is woken; such an entry is never modified.
         const exclusive: u32 = if (descriptor.reader.opcode == .ACCEPT) EPOLL.EXCLUSIVE else 0;
-        var event = linux.epoll_event{ .events = wanted | exclusive, .data = .{ .fd = fd } };
+        const edge: u32 = if (descriptor.edge) EPOLL.ET else 0;
+        var event = linux.epoll_event{ .events = wanted | exclusive | edge, .data = .{ .fd = fd } };
         var result = self.control(if (descriptor.watched == 0) EPOLL.CTL_ADD else EPOLL.CTL_MOD, fd, &event);
         // Closed behind our back, and the number is another file's: mistakes of the application.
         if (result == kernel.negative(.NOENT)) result = self.control(EPOLL.CTL_ADD, fd, &event);
@@ -145,15 +148,32 @@ pub const Interest = struct {
         return result;
     }
 
+    /// An event is over, and something was carried out or not. An error that no call names would be
+    /// reported for ever: what the application has let the kernel put into a socket's error queue
+    /// (timestamps, say) and does not read. Such a descriptor is edge-triggered from there on, and set
+    /// anew whenever there may be more to do.
+    pub fn happened(self: *Interest, fd: i32, descriptor: *Descriptor, events: u32, done: bool) void {
+        if (descriptor.watched == 0 or descriptor.reader.opcode == .ACCEPT) return;
+        if (descriptor.edge) {
+            if (done) _ = self.update(fd, descriptor);
+        } else if (!done and events & EPOLL.ERR != 0) {
+            descriptor.edge = true;
+            _ = self.update(fd, descriptor);
+        }
+    }
+
     /// The number has just come from the kernel: whatever was watched under it is closed, be it by
     /// the owner of a listener or, by mistake, by the application.
     pub fn renew(self: *Interest, fd: i32) void {
-        if (self.find(fd)) |descriptor| descriptor.watched = 0;
+        const descriptor = self.find(fd) orelse return;
+        descriptor.watched = 0;
+        descriptor.edge = false;
     }
 
     /// Before a descriptor is closed: a child that has inherited it would keep its events coming.
     pub fn forget(self: *Interest, fd: i32) void {
         const descriptor = self.find(fd) orelse return;
+        descriptor.edge = false;
         if (descriptor.watched == 0) return;
         descriptor.watched = 0;
         _ = self.control(EPOLL.CTL_DEL, fd, null);

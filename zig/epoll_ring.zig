@@ -126,6 +126,7 @@ pub const EpollRing = struct {
         const descriptor = self.interest.find(fd).?;
         // An error or a hang-up is for whoever waits: the call that is tried names it.
         const either = events & (EPOLL.ERR | EPOLL.HUP);
+        const before = self.cq_tail;
         const nobody = self.interest.unwanted(descriptor, events);
         if (descriptor.reader.is_there() and events & EPOLL.IN | either != 0) self.read(fd, &descriptor.reader);
         if (descriptor.writer.is_there() and events & EPOLL.OUT | either != 0) {
@@ -135,6 +136,7 @@ pub const EpollRing = struct {
         }
         // What receives is mostly armed anew before the next wait, so its end alone changes nothing.
         if (nobody) _ = self.interest.update(fd, descriptor);
+        self.interest.happened(fd, descriptor, events, self.cq_tail != before);
     }
 
     fn carry_out(self: *EpollRing, sqe: *const Sqe) void {
