@@ -169,6 +169,54 @@ def test_an_exception_that_will_not_tell_its_class_does_no_more_harm_than_that()
     assert problems == [KeyError]  # the gateway's, who wants to know; not a SystemError
 
 
+SHARED = """
+import sys, threading
+from http_client import Client
+from pyuring import Http, Wsgi
+from pyuring.testing import serve
+
+fields, blocks, over = [("X-A", "b")], [b"block"], threading.Event()
+
+def change():
+    number = 0
+    while not over.is_set():
+        number += 1
+        fields[:] = [("X-%d" % n, "b%d" % number) for n in range(number % 20)]
+        blocks[:] = [b"%d" % number * 9]
+
+def app(environ, start_response):
+    start_response("200 OK", fields)
+    return blocks
+
+def handler(request):
+    return 200, fields, b"body"
+
+changer = threading.Thread(target=change, daemon=True)
+changer.start()
+with serve(Wsgi(app) if sys.argv[1] == "wsgi" else Http(handler)) as engine:
+    with Client(engine.address) as client:
+        print({client.get().status for _ in range(3000)})
+over.set()
+changer.join()
+"""
+
+
+@pytest.mark.skipif(
+    getattr(sys, "_is_gil_enabled", lambda: True)(), reason="this interpreter has a global lock"
+)
+@pytest.mark.parametrize("kind", ["plain", "wsgi"])
+def test_a_list_that_another_thread_changes_does_no_harm(kind: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SHARED, kind],
+        cwd=pathlib.Path(__file__).parent,
+        env={**os.environ, "PYTHONMALLOC": "debug"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "{200}\n", done.stderr
+
+
 FREED = """
 import gc
 from http_client import Client, served

@@ -48,7 +48,8 @@ pub const Draft = struct {
     /// A status, and fields in a list or tuple of (name, value), all str. Python code may run while
     /// they are taken, and write a head of its own; afterwards none does.
     pub fn put(self: *Draft, status: *Object, fields: *Object) Error!void {
-        const list = python.is_exactly(fields, python.types.list); // taken as it is, once nothing runs
+        // A list is taken as it is, once nothing runs; without a global lock other threads do.
+        const list = python.is_exactly(fields, python.types.list) and !python.free_threaded();
         const items = if (list) python.incref(fields) else c.PySequence_List(fields) orelse return error.PythonRaised;
         defer python.decref(items);
         try self.put_status(status);

@@ -125,7 +125,9 @@ fn input_of(self: *const Body, request: *Object, native: bool) ?*Object {
 
 /// A new reference to the bytes that a list or a tuple of one item consists of.
 fn only_block(result: *Object) ?*Object {
-    const block = if (python.is_exactly(result, python.types.list))
+    const is_list = python.is_exactly(result, python.types.list);
+    if (is_list and python.free_threaded()) return null; // other threads may change it meanwhile
+    const block = if (is_list)
         if (c.PyList_Size(result) == 1) c.PyList_GetItem(result, 0) else null
     else if (python.is_exactly(result, python.types.tuple))
         if (c.PyTuple_Size(result) == 1) c.PyTuple_GetItem(result, 0) else null
