@@ -217,6 +217,39 @@ def test_a_list_that_another_thread_changes_does_no_harm(kind: str) -> None:
     assert done.stdout == "{200}\n", done.stderr
 
 
+LEAVING = """
+import os, signal, sys
+from http_client import Client, served
+from peers import connect, reset, until
+from pyuring import Response
+
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as programs do that write to pipes
+os.truncate(sys.argv[1], 64 << 20)
+with served(lambda request: Response.file(sys.argv[1])) as engine:
+    for _ in range(20):
+        with connect(engine.address) as peer:
+            peer.sendall(b"GET / HTTP/1.1\\r\\nHost: here\\r\\n\\r\\n")
+            peer.shutdown(1)  # a reset after the end is EPIPE, not ECONNRESET (tcp_reset)
+            peer.recv(100)
+            reset(peer)
+    until(lambda: engine.metrics().active == 0)
+    with Client(engine.address) as client:
+        print(len(client.get().body))
+"""
+
+
+def test_clients_that_leave_a_file_do_not_end_the_process(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "large").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVING, str(tmp_path / "large")],
+        cwd=pathlib.Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, f"{64 << 20}\n"), done.stderr
+
+
 FREED = """
 import gc
 from http_client import Client, served

@@ -211,10 +211,23 @@ pub fn map_area(fd: i32, size: usize, offset: u64, failure: *i32) error{SetupFai
     return pointer[0..size];
 }
 
-/// sendfile(2) from `offset`, on a socket that does not block.
+/// sendfile(2) from `offset`, on a socket that does not block. To a peer that is gone it sends SIGPIPE
+/// to the thread, for it knows no MSG_NOSIGNAL: where the application has restored that signal's
+/// default, as programs that write to pipes do, any peer could end the process.
 pub fn send_file(socket: i32, file: i32, offset: u64, count: usize) i32 {
     var from: i64 = @intCast(offset);
-    return result_of(linux.sendfile(socket, file, &from, count));
+    var pipe = linux.sigemptyset();
+    linux.sigaddset(&pipe, .PIPE);
+    var before: linux.sigset_t = undefined;
+    _ = linux.sigprocmask(linux.SIG.BLOCK, &pipe, &before);
+    const result = result_of(linux.sendfile(socket, file, &from, count));
+    // Bytes that went before the end was noticed hide the error.
+    if (result != count and !linux.sigismember(&before, .PIPE)) {
+        const now = linux.timespec{ .sec = 0, .nsec = 0 };
+        _ = linux.syscall4(.rt_sigtimedwait, @intFromPtr(&pipe), 0, @intFromPtr(&now), @sizeOf(linux.sigset_t));
+    }
+    _ = linux.sigprocmask(linux.SIG.SETMASK, &before, null);
+    return result;
 }
 
 /// Has a close end the connection by a reset, which no peer takes for an orderly end. A socket
