@@ -11,12 +11,13 @@ begins, and whenever it has taken a good part of that since; then it never waits
 from __future__ import annotations
 
 import io
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pyuring.errors import ClientDisconnectedError
+from pyuring.errors import ClientDisconnectedError, ForkedError
 
 if TYPE_CHECKING:
     from pyuring._ring_types import Bell
@@ -33,7 +34,7 @@ class BodyStream(io.BufferedIOBase):
     """A file that blocks until what was asked for has come; for one reader at a time.
 
     Raises ClientDisconnectedError when the client has gone before the end of the body, and
-    ValueError once the reply is complete.
+    ValueError once the reply is complete; ForkedError in a child, where nothing comes any more.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class BodyStream(io.BufferedIOBase):
         self._ask_and_wait = ask_and_wait or self._ask_then_wait
         self._lock = threading.Lock()
         self._changed = Bell()
+        self._process = os.getpid()
         self._came: list[bytes] = []  # with the lock: fed and not taken
         self._complete = False
         self._failure: BaseException | None = None
@@ -154,6 +156,8 @@ class BodyStream(io.BufferedIOBase):
 
         `needed` is what the caller cannot go on without: it may well be waited for.
         """
+        if not self._complete and os.getpid() != self._process:
+            raise ForkedError("the body comes to the parent process (F20)")
         if self._over:
             raise ValueError("the body cannot be read any more: the reply is complete")
         asks = self._taken >= _ASK_AFTER and not self._complete

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
 import random
+import signal
 import threading
+import warnings
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from pyuring import ClientDisconnectedError
+from pyuring import ClientDisconnectedError, ForkedError
 from pyuring.body_stream import BodyStream
 
 
@@ -150,6 +153,22 @@ def test_a_client_that_goes_wakes_the_reader() -> None:
     stream.fail(None)
     reader.join(10)
     assert len(failures) == 1
+
+
+def test_f20_a_forked_child_does_not_wait_for_what_comes_to_its_parent() -> None:
+    coming, whole = BodyStream(lambda: None), stream_of(b"all")
+    coming.feed(b"some")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork beside threads
+        child = os.fork()
+    if child == 0:
+        signal.alarm(5)  # ends a child that waits
+        try:
+            coming.read()
+        except ForkedError:
+            os._exit(0 if whole.read() == b"all" else 1)
+        os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_client_that_goes_after_its_body_spoils_nothing() -> None:
