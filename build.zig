@@ -2,6 +2,7 @@
 //!
 //!   zig build                 the library, into zig-out/lib
 //!   zig build -Dpoison=true   the library whose freed memory nobody may touch, for tests
+//!   zig build -Dstrip=false   the library with names and lines, for perf and valgrind
 //!   zig build test            every Zig test, the simulator's smoke seeds included
 //!   zig build simulate -- SEED COUNT    that many runs of the simulator
 //!   zig build fuzz-http1 -- SECONDS SEED    the HTTP parser on generated requests
@@ -19,6 +20,8 @@ pub fn build(b: *std.Build) void {
     const optimize = b.standardOptimizeOption(.{});
     const poison = b.option(bool, "poison", "Forbid memory once it is freed (tests)") orelse false;
 
+    const strip = b.option(bool, "strip", "Leave names and lines out") orelse (optimize != .Debug);
+
     const library = b.addLibrary(.{
         .name = "pyuring",
         .linkage = .dynamic,
@@ -26,7 +29,7 @@ pub fn build(b: *std.Build) void {
             .root_source_file = b.path(if (poison) "zig/root_poison.zig" else "zig/root.zig"),
             .target = target,
             .optimize = optimize,
-            .strip = optimize != .Debug,
+            .strip = strip,
             .unwind_tables = .none,
             .omit_frame_pointer = optimize != .Debug,
         }),

@@ -34,7 +34,7 @@ SLOW_ALIKE = (
     "test_supervisor.py",
 )
 NEWEST = "3.13"
-OF_THE_MACHINE = ("faults", "test_bench_smoke.py", "test_kernels.py")
+OF_THE_MACHINE = ("faults", "test_bench_smoke.py", "test_instructions.py", "test_kernels.py")
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14", "3.13t", "3.14t"]
 ARCHITECTURES = ["x86_64", "aarch64"]
 DIST = ROOT / "dist"
