@@ -169,7 +169,9 @@ def count(gate: Gate, name: str, ring: str, rounds: int, path: str) -> None:
             peer.setblocking(False)
         for _ in range(3 * ROUND_TURNS):
             _native.pylib.pyuring_worker_turn(worker.handle, 0)
-        sizes = {one_round(lambda: worker_turn(worker), peers, scenario) for _ in range(WARM_UP)}
+        sizes = {
+            one_round(lambda: gate.turn(worker.handle), peers, scenario) for _ in range(WARM_UP)
+        }
         gc.collect()
         gate.dump("nothing")
         sizes |= {
@@ -179,10 +181,6 @@ def count(gate: Gate, name: str, ring: str, rounds: int, path: str) -> None:
         assert len(sizes) == 1, f"{name} on {ring}: replies of {sizes} bytes"
         for peer in peers:
             peer.close()
-
-
-def worker_turn(worker: Worker) -> None:
-    _native.pylib.pyuring_worker_turn(worker.handle, 0)
 
 
 def one_round(turn: Callable[[], object], peers: list[socket.socket], scenario: Scenario) -> int:

@@ -35,6 +35,7 @@ class Counts:
     by_owner: dict[str, float]
     calls: float  # from our library into the interpreter
     functions: list[tuple[float, str, str]] = field(default_factory=list)
+    callees: list[tuple[float, str]] = field(default_factory=list)
 
 
 def environment() -> dict[str, str]:
@@ -73,9 +74,9 @@ def read(text: str) -> Counts | None:
         return None
     scenario, ring, requests = asked[1], asked[2], int(asked[3])
     costs: collections.Counter[tuple[str, str]] = collections.Counter()
-    calls = 0
+    calls: collections.Counter[str] = collections.Counter()
     names: dict[str, str] = {}  # a name is written once: "(7) name", then "(7)"
-    objects = functions = called = ""
+    objects = functions = called = callee = ""
     skip = False
     for line in text.splitlines():
         key, equals, value = line.partition("=")
@@ -83,7 +84,7 @@ def read(text: str) -> Counts | None:
             if key == "calls":
                 skip = True  # the next line is the callee's
                 if owner_of(objects) == OURS and owner_of(called) == PYTHON:
-                    calls += int(value.split()[0])
+                    calls[callee] += int(value.split()[0])
                 called = objects
                 continue
             number, _, name = value.partition(" ")
@@ -94,6 +95,8 @@ def read(text: str) -> Counts | None:
                 functions = name
             elif key == "cob":
                 called = name
+            else:
+                callee = name
         elif re.match(r"[-+*\d]", line):  # a position, maybe relative, and a cost
             if not skip:
                 costs[objects, functions] += int(line.split()[1])
@@ -102,7 +105,8 @@ def read(text: str) -> Counts | None:
     for (library, _), cost in costs.items():
         by_owner[owner_of(library)] += cost / requests
     ranked = [(cost / requests, Path(ob).name, fn) for (ob, fn), cost in costs.most_common()]
-    return Counts(scenario, ring, by_owner, calls / requests, ranked)
+    callees = [(count / requests, name) for name, count in calls.most_common()]
+    return Counts(scenario, ring, by_owner, calls.total() / requests, ranked, callees)
 
 
 def owner_of(library: str) -> str:
@@ -128,6 +132,8 @@ def main() -> None:
         print(f"    {place:26} Budget({ours}, {python}, {counts.calls:.1f}),  # beside them {rest}")
         for cost, library, function in counts.functions[: asked.functions]:
             print(f"{cost:12.1f}  {library:24} {function}")
+        for count, function in counts.callees[: asked.functions]:
+            print(f"{count:12.1f}  calls of {function}")
 
 
 if __name__ == "__main__":
