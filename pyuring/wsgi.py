@@ -21,7 +21,7 @@ from pyuring.gateway import Gateway, Handler
 from pyuring.http import Http, _mounted
 from pyuring.wsgi_call import Blocks, Call
 from pyuring.wsgi_errors import ErrorStream
-from pyuring.wsgi_file import FileWrapper
+from pyuring.wsgi_file import FileWrapper, NoBody
 
 if TYPE_CHECKING:
     from pyuring.http_config import HttpConfig
@@ -144,6 +144,7 @@ def base_environ(listeners: Iterable[Listener], config: HttpConfig) -> dict[str,
         "SCRIPT_NAME": config.root_path.encode().decode("latin-1"),
     }
     environ.update(dict.fromkeys(_ALWAYS, ""))
+    environ["wsgi.input"] = NoBody()
     # A copy of a dict has a table of the same size: what has grown here need not grow in each copy.
     for number in range(_ROOM):
         environ[str(number)] = ""

@@ -1,17 +1,19 @@
 """`wsgi.file_wrapper`: files that the kernel sends itself, and file-like objects read in blocks.
 
-Owns the wrapper that an application puts around a file. Never decides which of the two ways a
-file goes: files.py does, and trusts no `fileno()` that may lead to other bytes.
+Owns the wrapper that an application puts around a file, and the `wsgi.input` of requests that have
+no body. Never decides which of the two ways a file goes: files.py does, and trusts no `fileno()`
+that may lead to other bytes.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import Any
 
 from pyuring.files import FileBody, file_body
 
-__all__ = ["FileWrapper"]
+__all__ = ["FileWrapper", "NoBody"]
 
 _BLOCK = 64 * 1024
 
@@ -59,3 +61,29 @@ class FileWrapper:
             raise ValueError(f"Content-Length is {length}, the file has {whole.length} bytes left")
         ((offset, _),) = whole.parts
         return FileBody(whole.owner, [(offset, length)])
+
+
+class NoBody(io.BytesIO):
+    """The input of all requests without a body: nothing to read, and nothing that changes it."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Stay at the end."""
+        return 0
+
+    def close(self) -> None:
+        """Stay open, for the other requests."""
+
+    def write(self, data: Any, /) -> int:
+        """Raise: it is read only."""
+        raise io.UnsupportedOperation("a request's body cannot be written to")
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Raise: it is read only."""
+        raise io.UnsupportedOperation("a request's body cannot be written to")
+
+    def writelines(self, lines: Any, /) -> None:
+        """Raise: it is read only."""
+        raise io.UnsupportedOperation("a request's body cannot be written to")
+
+    def __setstate__(self, state: Any, /) -> None:
+        raise io.UnsupportedOperation("a request's body cannot be written to")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pyuring.wsgi_errors import ErrorStream
-from pyuring.wsgi_file import FileWrapper
+from pyuring.wsgi_file import FileWrapper, NoBody
 from pyuring.wsgi_headers import KNOWN_NAMES, check_field, check_status, length_of
 
 # --- the head ----------------------------------------------------------------------------
@@ -178,6 +178,25 @@ def test_an_object_without_close_is_no_problem() -> None:
     wrapper = FileWrapper(Reader())
     assert list(wrapper) == []
     wrapper.close()
+
+
+# --- wsgi.input without a body -----------------------------------------------------------
+
+
+def test_an_input_without_a_body_is_at_its_end_whatever_is_done_with_it() -> None:
+    empty = NoBody()
+    for change in (
+        lambda: empty.write(b"x"),
+        lambda: empty.writelines([b"x"]),
+        lambda: empty.truncate(5),
+        lambda: empty.__setstate__((b"x", 0, None)),
+    ):
+        with pytest.raises(io.UnsupportedOperation, match="cannot be written"):
+            change()
+    with empty as entered:
+        assert entered.seek(5) == 0
+    assert not empty.closed
+    assert (empty.read(), empty.readline(), list(empty), empty.tell()) == (b"", b"", [], 0)
 
 
 # --- wsgi.errors -------------------------------------------------------------------------

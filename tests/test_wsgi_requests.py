@@ -96,6 +96,30 @@ def test_the_protocol_is_in_the_environ(version: str) -> None:
     assert told(telling("SERVER_PROTOCOL"), head) == [f"'HTTP/{version}'"]
 
 
+def test_what_most_requests_have_comes_back_after_one_that_differs() -> None:
+    seen = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        names = ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "REQUEST_URI", "SERVER_PROTOCOL")
+        seen.append((*(environ[name] for name in names), environ["wsgi.input"].read()))
+        environ.update(REQUEST_METHOD="X", QUERY_STRING="x", SERVER_PROTOCOL="x")
+        environ["wsgi.input"].close()
+        start_response("200 OK", list(TEXT))
+        return [b""]
+
+    with serve(Wsgi(app)) as engine, Client(engine.address) as client:
+        client.get()
+        client.post("/a%2Fb?c=d", b"xy")
+        client.get()
+        client.send(b"GET /%41 HTTP/1.0\r\n" + HOST + b"Connection: keep-alive\r\n\r\n")
+        client.reply()
+        client.get()
+    plain = ("GET", "/", "", "/", "HTTP/1.1", b"")
+    assert seen[0] == seen[2] == seen[4] == plain
+    assert seen[1] == ("POST", "/a/b", "c=d", "/a%2Fb?c=d", "HTTP/1.1", b"xy")
+    assert seen[3] == ("GET", "/A", "", "/%41", "HTTP/1.0", b"")
+
+
 def test_both_ends_are_in_the_environ() -> None:
     app = telling("SERVER_NAME", "SERVER_PORT", "REMOTE_ADDR", "REMOTE_PORT")
     with serve(Wsgi(validator(app))) as engine, Client(engine.address) as client:

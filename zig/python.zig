@@ -168,6 +168,7 @@ const Functions = struct {
     PySet_New: *const fn (?*Object) callconv(.c) ?*Object,
     PySet_Contains: *const fn (*Object, *Object) callconv(.c) c_int,
     PyDict_Copy: *const fn (*Object) callconv(.c) ?*Object,
+    PyDict_GetItemWithError: *const fn (*Object, *Object) callconv(.c) ?*Object,
     PyDict_New: *const fn () callconv(.c) ?*Object,
     PyDict_SetDefault: *const fn (*Object, *Object, *Object) callconv(.c) ?*Object,
     PyDict_SetItem: *const fn (*Object, *Object, *Object) callconv(.c) c_int,

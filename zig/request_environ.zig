@@ -37,18 +37,40 @@ fn init_keys() Error!void {
     keys_ready = true;
 }
 
+const usual_method = "GET";
+const usual_minor = 1;
+
+/// Puts into `environ`, a dict, what most requests have: `fill_copy` leaves that alone.
+pub fn preset(environ: *Object) Error!void {
+    try init_keys();
+    try put_new(environ, keys.REQUEST_METHOD, request_text.method(usual_method));
+    try put(environ, keys.QUERY_STRING, request_text.empty);
+    try put(environ, keys.SERVER_PROTOCOL, request_text.protocols[usual_minor]);
+}
+
 /// Puts the request into `environ`, a dict.
 pub fn fill(object: *Object, environ: *Object) Error!void {
-    try init_keys();
+    try preset(environ);
+    try fill_copy(object, environ);
+}
+
+/// Puts the request into a copy of a dict that `preset` was done with: each entry costs as much as
+/// a small object.
+pub fn fill_copy(object: *Object, environ: *Object) Error!void {
     const self = request_body.body(object);
-    try put_new(environ, keys.REQUEST_METHOD, request_text.method(self.text(self.method)));
-    try put_new(environ, keys.PATH_INFO, request_text.decoded_path(self.text(self.path), .latin1));
-    try put_new(environ, keys.QUERY_STRING, request_text.latin1(self.text(self.query)));
-    const target = request_text.latin1(self.text(self.target)) orelse return error.PythonRaised;
+    const method = self.text(self.method);
+    if (!std.mem.eql(u8, method, usual_method)) try put_new(environ, keys.REQUEST_METHOD, request_text.method(method));
+    const query = self.text(self.query);
+    if (query.len != 0) try put_new(environ, keys.QUERY_STRING, request_text.latin1(query));
+    if (self.minor != usual_minor) try put(environ, keys.SERVER_PROTOCOL, request_text.protocols[self.minor]);
+    const uri = self.text(self.target);
+    const target = request_text.latin1(uri) orelse return error.PythonRaised;
     defer python.decref(target);
     try put(environ, keys.REQUEST_URI, target);
     try put(environ, keys.RAW_URI, target);
-    try put(environ, keys.SERVER_PROTOCOL, request_text.protocols[self.minor]);
+    const path = self.text(self.path);
+    const alike = path.len == uri.len and std.mem.indexOfScalar(u8, path, '%') == null;
+    if (alike) try put(environ, keys.PATH_INFO, target) else try put_path(environ, path);
     for (self.field_list()) |field| {
         try put_field(environ, self.text(field.name), self.text(field.value));
     }
@@ -74,6 +96,10 @@ noinline fn put_new(environ: *Object, key: *Object, value: ?*Object) Error!void 
     const object = value orelse return error.PythonRaised;
     defer python.decref(object);
     try put(environ, key, object);
+}
+
+noinline fn put_path(environ: *Object, path: []const u8) Error!void {
+    try put_new(environ, keys.PATH_INFO, request_text.decoded_path(path, .latin1));
 }
 
 fn put_peer(self: *request_body.Body, environ: *Object) Error!void {

@@ -15,7 +15,7 @@ const c = &python.c;
 
 const Body = extern struct {
     app: ?*Object,
-    /// The constant part of the environ.
+    /// The constant part of the environ, a dict of our own, with what most requests have.
     base: ?*Object,
     /// The worker's subclass of CallCore.
     call_type: ?*Object,
@@ -23,7 +23,12 @@ const Body = extern struct {
     adjust: ?*Object,
     /// io.BytesIO.
     new_input: ?*Object,
+    /// What `base` has as wsgi.input, for all requests without a body; or None.
+    no_body: ?*Object,
 };
+
+/// What the constructor takes: the rest is made of it.
+const given_count = @typeInfo(Body).@"struct".fields.len - 1;
 
 const references = python_type.References(Body);
 
@@ -60,15 +65,22 @@ pub fn add_types(types: *Object) Error!void {
 fn new(object_class: *Object, args: ?*Object, _: ?*Object) callconv(.c) ?*Object {
     const fields = @typeInfo(Body).@"struct".fields;
     const given = args orelse return null;
-    if (c.PyTuple_Size(given) != fields.len) {
+    if (c.PyTuple_Size(given) != given_count) {
         c.PyErr_SetString(python.exc.PyExc_TypeError.*, "WsgiHandler(app, base, call_type, adjust, new_input)");
         return null;
     }
     if (!wsgi_call_object.is_call_type(c.PyTuple_GetItem(given, 2).?)) return null;
+    const base = c.PyDict_Copy(c.PyTuple_GetItem(given, 1).?) orelse return null;
+    defer python.decref(base);
+    request_environ.preset(base) catch return null;
     const object = c.PyType_GenericAlloc(object_class, 0) orelse return null;
-    inline for (fields, 0..) |field, i| {
-        @field(python.body(Body, object), field.name) = python.incref(c.PyTuple_GetItem(given, i).?);
+    const self = python.body(Body, object);
+    inline for (fields[0..given_count], 0..) |field, i| {
+        @field(self, field.name) = python.incref(c.PyTuple_GetItem(given, i).?);
     }
+    python.decref(self.base.?);
+    self.base = python.incref(base);
+    self.no_body = python.incref(c.PyDict_GetItemWithError(base, names.wsgi_input) orelse python.none);
     return object;
 }
 
@@ -94,10 +106,10 @@ fn environ_of(self: *const Body, request: *Object) Error!*Object {
     const environ = c.PyDict_Copy(self.base.?) orelse return error.PythonRaised;
     errdefer python.decref(environ);
     const native = request_object.is_request(request);
-    if (native) try request_environ.fill(request, environ) else try ask_to_fill(request, environ);
+    if (native) try request_environ.fill_copy(request, environ) else try ask_to_fill(request, environ);
     const input = input_of(self, request, native) orelse return error.PythonRaised;
     defer python.decref(input);
-    if (c.PyDict_SetItem(environ, names.wsgi_input, input) != 0) return error.PythonRaised;
+    if (input != self.no_body.? and c.PyDict_SetItem(environ, names.wsgi_input, input) != 0) return error.PythonRaised;
     if (self.adjust.? != python.none) {
         const end: ?*Object = null;
         const done = c.PyObject_CallFunctionObjArgs(self.adjust.?, environ, request, end) orelse return error.PythonRaised;
@@ -120,6 +132,9 @@ fn input_of(self: *const Body, request: *Object, native: bool) ?*Object {
         c.PyObject_GetAttr(request, names._body) orelse return null;
     defer python.decref(content);
     if (content == python.none) return c.PyObject_GetAttr(request, names.stream);
+    if (self.no_body.? != python.none) {
+        if (python.bytes_view(content)) |bytes| if (bytes.len == 0) return python.incref(self.no_body.?);
+    }
     return c.PyObject_CallFunctionObjArgs(self.new_input.?, content, @as(?*Object, null));
 }
 
