@@ -21,6 +21,9 @@ const Sqe = linux.io_uring_sqe;
 const Cqe = linux.io_uring_cqe;
 const EPOLL = linux.EPOLL;
 
+/// What one wait reports at most.
+const events_max = 256;
+
 /// What one event completes at most: a receive and a send.
 const completions_an_event = 2;
 
@@ -30,7 +33,8 @@ const shots_max = 16;
 
 pub const EpollRing = struct {
     interest: Interest,
-    /// Both queues: entries, then completions.
+    /// Both queues: entries, then completions; and behind them what epoll_wait(2) reports. That is
+    /// not on the stack: safe builds fill what is undefined, 3 KiB at every wait.
     memory: []align(std.heap.page_size_min) u8,
     sqes: []Sqe,
     sq_head: u32 = 0,
@@ -38,6 +42,7 @@ pub const EpollRing = struct {
     cqes: []Cqe,
     cq_head: u32 = 0,
     cq_tail: u32 = 0,
+    events: *[events_max]linux.epoll_event,
     /// The registered buffers, read as the kernel reads them.
     buffers: ?Buffers = null,
     /// Completions that may be posted beside those that the events at hand may come to.
@@ -56,10 +61,18 @@ pub const EpollRing = struct {
         errdefer interest.deinit();
         failure.* = kernel.negative(.NOMEM);
         const sq_size = sq_count * @sizeOf(Sqe);
-        const memory = kernel.map_anonymous(sq_size + cq_count * @sizeOf(Cqe)) orelse return error.SetupFailed;
+        const both = sq_size + cq_count * @sizeOf(Cqe);
+        const events_size = events_max * @sizeOf(linux.epoll_event);
+        const memory = kernel.map_anonymous(both + events_size) orelse return error.SetupFailed;
         const sqes: [*]Sqe = @ptrCast(memory.ptr);
         const cqes: [*]Cqe = @ptrCast(@alignCast(memory.ptr + sq_size));
-        return .{ .interest = interest, .memory = memory, .sqes = sqes[0..sq_count], .cqes = cqes[0..cq_count] };
+        return .{
+            .interest = interest,
+            .memory = memory,
+            .sqes = sqes[0..sq_count],
+            .cqes = cqes[0..cq_count],
+            .events = @ptrCast(@alignCast(memory.ptr + both)),
+        };
     }
 
     pub fn deinit(self: *EpollRing) void {
@@ -113,12 +126,11 @@ pub const EpollRing = struct {
     fn poll(self: *EpollRing, timeout_ms: i32) i32 {
         const most = self.room() / completions_an_event;
         if (most == 0) return 0;
-        var events: [256]linux.epoll_event = undefined;
-        const count = self.interest.wait(events[0..@min(most, events.len)], timeout_ms);
+        const count = self.interest.wait(self.events[0..@min(most, events_max)], timeout_ms);
         if (count <= 0) return count;
         const ready: usize = @intCast(count);
         self.spare = self.room() - ready * completions_an_event;
-        for (events[0..ready]) |*event| self.happened(event.data.fd, event.events);
+        for (self.events[0..ready]) |*event| self.happened(event.data.fd, event.events);
         return count;
     }
 
