@@ -20,6 +20,8 @@ pub const Gateway = struct {
     object: *Object,
     /// The application's callable: request -> what to reply.
     function: *Object,
+    /// The WsgiHandler whose method that is, if it is one.
+    wsgi: ?*Object,
     request_type: *Object,
     response_type: *Object,
     config: HttpConfig,

@@ -17,6 +17,7 @@ const http_input = @import("http_input.zig");
 const http_output = @import("http_output.zig");
 const http_reply = @import("http_reply.zig");
 const request_body = @import("request_body.zig");
+const wsgi_object = @import("wsgi_object.zig");
 const HttpConnection = @import("http_connection.zig").HttpConnection;
 const PythonWorker = @import("python_handler.zig").PythonWorker;
 const Object = python.Object;
@@ -82,7 +83,27 @@ pub fn complete(worker: *PythonWorker, http: *HttpConnection, content: []const u
         return raised(worker, http, request);
     request_body.body(request).set_content(bytes);
     if (http.gateway.config.@"inline" == 0) return start(worker, http);
+    if (http.gateway.wsgi) |handler| return complete_wsgi(worker, http, request, handler);
     const result = call(worker, http.gateway.function, request) orelse return raised(worker, http, request);
+    answered(worker, http, request, result);
+}
+
+/// The same without a function between, and without a tuple around a reply of one block.
+fn complete_wsgi(worker: *PythonWorker, http: *HttpConnection, request: *Object, handler: *Object) void {
+    const said = wsgi_object.ask(handler, request);
+    fork_marker.stop_unless_here(worker.handler.protocols.process);
+    switch (said catch return raised(worker, http, request)) {
+        .whole => |whole| {
+            defer whole.release();
+            if (http.request != request) return;
+            reply(worker, http, whole.status, whole.fields, whole.block) catch raised(worker, http, request);
+        },
+        .other => |result| answered(worker, http, request, result),
+    }
+}
+
+/// Takes over what the application returned.
+fn answered(worker: *PythonWorker, http: *HttpConnection, request: *Object, result: *Object) void {
     defer python.decref(result);
     // Answered already, by the request's own methods; or the connection has ended.
     if (http.request != request) return;

@@ -161,6 +161,8 @@ const Functions = struct {
     PyType_FromSpec: *const fn (*const TypeSpec) callconv(.c) ?*Object,
     PyType_GenericAlloc: *const fn (*Object, Ssize) callconv(.c) ?*Object,
     PyType_GetSlot: *const fn (*Object, c_int) callconv(.c) ?*anyopaque,
+    PyCFunction_GetFunction: *const fn (*Object) callconv(.c) ?*const anyopaque,
+    PyCFunction_GetSelf: *const fn (*Object) callconv(.c) ?*Object,
     PyCFunction_NewEx: *const fn (*const MethodDef, *Object, ?*Object) callconv(.c) ?*Object,
     PyObject_GC_UnTrack: *const fn (*Object) callconv(.c) void,
     PyObject_Call: *const fn (*Object, *Object, ?*Object) callconv(.c) ?*Object,

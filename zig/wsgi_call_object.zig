@@ -86,15 +86,35 @@ pub fn start_response_of(call: *Object) ?*Object {
     return c.PyCFunction_NewEx(&methods.defs[0], call, null);
 }
 
-/// A tuple (status, fields, block), when start_response was called and write was not.
-pub fn whole_reply(call: *Object, block: *Object) ?*Object {
+/// A reply of one block, in references of its own.
+pub const Whole = struct {
+    status: *Object,
+    fields: *Object,
+    block: *Object,
+
+    pub fn release(self: *const Whole) void {
+        inline for (.{ self.status, self.fields, self.block }) |part| python.decref(part);
+    }
+
+    /// The same as (status, fields, block); takes the references over.
+    pub fn tuple(self: *const Whole) ?*Object {
+        const reply = c.PyTuple_New(3) orelse {
+            self.release();
+            return null;
+        };
+        for ([_]*Object{ self.status, self.fields, self.block }, 0..) |part, i| {
+            _ = c.PyTuple_SetItem(reply, @intCast(i), part);
+        }
+        return reply;
+    }
+};
+
+/// A reply when start_response was called and write was not; then it takes over `block`.
+pub fn whole_reply(call: *Object, block: *Object) ?Whole {
     const self = python.body(Body, call);
     if (self.status == null or self.written != null) return null;
-    const reply = c.PyTuple_New(3) orelse return null;
     const guard = &references.guard;
-    const parts = [_]*Object{ guard.show(&self.status), guard.show(&self.fields), python.incref(block) };
-    for (parts, 0..) |part, i| _ = c.PyTuple_SetItem(reply, @intCast(i), part);
-    return reply;
+    return .{ .status = guard.show(&self.status), .fields = guard.show(&self.fields), .block = block };
 }
 
 fn start_response(

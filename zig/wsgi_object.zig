@@ -85,21 +85,45 @@ fn new(object_class: *Object, args: ?*Object, _: ?*Object) callconv(.c) ?*Object
 }
 
 fn handle(object: *Object, request: *Object) callconv(.c) ?*Object {
+    return switch (ask(object, request) catch return null) {
+        .whole => |whole| whole.tuple(),
+        .other => |result| result,
+    };
+}
+
+/// What a call came to, in new references.
+pub const Answer = union(enum) {
+    whole: wsgi_call_object.Whole,
+    /// What the gateway knows how to send.
+    other: *Object,
+};
+
+/// The WsgiHandler that `function` is the method `handle` of, or null: a borrowed reference.
+pub fn handler_of(function: *Object) ?*Object {
+    const native = c.PyCFunction_GetFunction(function);
+    if (native == @as(?*const anyopaque, @ptrCast(&handle))) return c.PyCFunction_GetSelf(function);
+    c.PyErr_Clear(); // a function that is none of C's
+    return null;
+}
+
+/// Calls the application with a request.
+pub fn ask(object: *Object, request: *Object) Error!Answer {
     const self = python.body(Body, object);
-    const environ = environ_of(self, request) catch return null;
+    const environ = try environ_of(self, request);
     defer python.decref(environ);
-    const call = wsgi_call_object.create(self.call_type.?, request) orelse return null;
+    const call = wsgi_call_object.create(self.call_type.?, request) orelse return error.PythonRaised;
     defer python.decref(call);
-    const start_response = wsgi_call_object.start_response_of(call) orelse return null;
+    const start_response = wsgi_call_object.start_response_of(call) orelse return error.PythonRaised;
     defer python.decref(start_response);
-    const result = c.PyObject_CallFunctionObjArgs(self.app.?, environ, start_response, @as(?*Object, null)) orelse return null;
+    const end: ?*Object = null;
+    const result = c.PyObject_CallFunctionObjArgs(self.app.?, environ, start_response, end) orelse return error.PythonRaised;
     defer python.decref(result);
     if (only_block(result)) |block| {
-        defer python.decref(block);
-        if (wsgi_call_object.whole_reply(call, block)) |reply| return reply;
-        if (c.PyErr_Occurred() != null) return null;
+        if (wsgi_call_object.whole_reply(call, block)) |whole| return .{ .whole = whole };
+        python.decref(block);
     }
-    return c.PyObject_VectorcallMethod(names.answer, &.{ call, result }, 2, null);
+    const other = c.PyObject_VectorcallMethod(names.answer, &.{ call, result }, 2, null) orelse return error.PythonRaised;
+    return .{ .other = other };
 }
 
 fn environ_of(self: *const Body, request: *Object) Error!*Object {

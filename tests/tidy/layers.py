@@ -114,6 +114,7 @@ UNITS: Layers = (
         "request_body",
         "request_environ",
         "request_object",
+        "wsgi_object",
     ),
 )
 
