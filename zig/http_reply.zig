@@ -66,7 +66,7 @@ pub const Draft = struct {
         }
         const line = python.text_view(status) orelse return error.PythonRaised;
         const well_formed = line.len >= 3 and (line.len == 3 or line[3] == ' ');
-        const number = if (well_formed) std.fmt.parseInt(u16, line[0..3], 10) catch 0 else 0;
+        const number = if (well_formed) three_digits(line[0..3]) else 0;
         self.status = try checked_status(number);
         const plain = http1_writer.is_plain(line);
         if (!plain and !http1_writer.is_value(line)) return value_error("a status line cannot have control characters", .{});
@@ -190,8 +190,23 @@ fn checked_status(number: c_long) Error!u16 {
     return value_error("a status is 200 to 599, as an int or like \"404 Not Found\"", .{});
 }
 
-fn is(text: []const u8, lower: []const u8) bool {
-    return std.ascii.eqlIgnoreCase(text, lower);
+/// Whether that is what it says, in letters of either case; a token, so that only letters and "-"
+/// become what they are by bit 5.
+fn is(text: []const u8, comptime lower: []const u8) bool {
+    const Letters = @Vector(lower.len, u8);
+    if (text.len != lower.len) return false;
+    const found: Letters = text[0..lower.len].*;
+    return @reduce(.And, found | @as(Letters, @splat(0x20)) == @as(Letters, lower[0..lower.len].*));
+}
+
+/// A number in three digits, or 0.
+fn three_digits(text: *const [3]u8) u16 {
+    var number: u16 = 0;
+    for (text) |byte| {
+        if (!std.ascii.isDigit(byte)) return 0;
+        number = number * 10 + (byte - '0');
+    }
+    return number;
 }
 
 fn pair_error() Error {

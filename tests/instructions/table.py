@@ -30,18 +30,18 @@ class Budget(NamedTuple):
 BUILD = ((3, 13), True, False)
 
 BUDGETS = {
-    ("hello", "io_uring"): Budget(3350, 1142, 16.8),
-    ("headers", "io_uring"): Budget(5320, 1142, 16.8),
-    ("pipelined", "io_uring"): Budget(2145, 1071, 16.0),
-    ("post", "io_uring"): Budget(3862, 3631, 17.8),
-    ("wsgi", "io_uring"): Budget(5340, 6655, 126.8),
-    ("echo", "io_uring"): Budget(1200, 1372, 13.8),
-    ("hello", "epoll"): Budget(3487, 1142, 16.8),
-    ("headers", "epoll"): Budget(5430, 1142, 16.8),
+    ("hello", "io_uring"): Budget(3239, 1142, 16.8),
+    ("headers", "io_uring"): Budget(5182, 1142, 16.8),
+    ("pipelined", "io_uring"): Budget(2141, 1071, 16.0),
+    ("post", "io_uring"): Budget(3756, 3629, 17.8),
+    ("wsgi", "io_uring"): Budget(5038, 6161, 113.8),
+    ("echo", "io_uring"): Budget(1086, 1372, 13.8),
+    ("hello", "epoll"): Budget(3472, 1142, 16.8),
+    ("headers", "epoll"): Budget(5415, 1142, 16.8),
     ("pipelined", "epoll"): Budget(2156, 1071, 16.0),
-    ("post", "epoll"): Budget(3999, 3722, 17.8),
-    ("wsgi", "epoll"): Budget(5478, 6672, 126.8),
-    ("echo", "epoll"): Budget(1337, 1371, 13.8),
+    ("post", "epoll"): Budget(3989, 3720, 17.8),
+    ("wsgi", "epoll"): Budget(5299, 6161, 113.8),
+    ("echo", "epoll"): Budget(1319, 1371, 13.8),
 }
 
 
