@@ -11,6 +11,9 @@ const Connection = @import("connection.zig").Connection;
 /// Longer than any scheduling hiccup: the process was stopped or the machine suspended.
 const gap_ns = 1 * std.time.ns_per_s;
 
+/// The time of what is not to happen: it is later than any other.
+const never = std.math.maxInt(u64);
+
 /// When a connection that was neither idle nor quiet may be.
 const look_again_ns = std.time.ns_per_s / 10;
 
@@ -50,52 +53,48 @@ pub fn run_due(worker: anytype) void {
             continue;
         }
         const connection = &worker.slab.connections[id];
-        const at = due_at(worker, connection) orelse continue;
+        const at = due_at(worker, connection);
+        if (at == never) continue;
         if (at > worker.now_ns) worker.deadlines.set(id, at) else expire(worker, connection);
     }
 }
 
 /// Sets the connection's deadline from its present state, unless an earlier one stands.
 pub fn refresh(worker: anytype, connection: *Connection) void {
-    const at = due_at(worker, connection) orelse return;
-    worker.deadlines.set_at_latest(connection.slot, at);
+    const at = due_at(worker, connection);
+    if (at != never) worker.deadlines.set_at_latest(connection.slot, at);
 }
 
-fn due_at(worker: anytype, connection: *const Connection) ?u64 {
+fn due_at(worker: anytype, connection: *const Connection) u64 {
     return switch (connection.phase) {
-        .free, .releasing => null,
-        .connecting, .lingering => if (connection.phase_until_ns == 0) null else connection.phase_until_ns,
-        .open => earlier(
+        .free, .releasing => never,
+        .connecting, .lingering => if (connection.phase_until_ns == 0) never else connection.phase_until_ns,
+        .open => @min(
             handler_until(connection),
-            earlier(quiet_until(worker, connection), write_until(worker, connection)),
+            quiet_until(worker, connection),
+            write_until(worker, connection),
         ),
         .flushing => write_until(worker, connection),
     };
 }
 
-fn handler_until(connection: *const Connection) ?u64 {
-    return if (connection.handler_until_ns == 0) null else connection.handler_until_ns;
+fn handler_until(connection: *const Connection) u64 {
+    return if (connection.handler_until_ns == 0) never else connection.handler_until_ns;
 }
 
-fn quiet_until(worker: anytype, connection: *const Connection) ?u64 {
+fn quiet_until(worker: anytype, connection: *const Connection) u64 {
     // Looked at again in any case: nobody sets a deadline when the handler is through.
     const last = if (connection.flags.busy) worker.now_ns + look_again_ns else @max(connection.last_receive_ns, connection.send_progress_ns);
-    const drain: ?u64 = if (worker.draining) last + worker.quiet_ns else null;
+    const drain = if (worker.draining) last + worker.quiet_ns else never;
     const idle = worker.config.idle_timeout_ns;
-    return earlier(drain, if (idle == 0) null else last + idle);
+    return @min(drain, if (idle == 0) never else last + idle);
 }
 
-fn write_until(worker: anytype, connection: *const Connection) ?u64 {
+fn write_until(worker: anytype, connection: *const Connection) u64 {
     // A wait for room that has just ended in vain is no progress: the time goes on.
     const waits = connection.send != .none or connection.flags.polling;
-    if (!waits or worker.config.write_timeout_ns == 0) return null;
+    if (!waits or worker.config.write_timeout_ns == 0) return never;
     return connection.send_progress_ns + worker.config.write_timeout_ns;
-}
-
-fn earlier(a: ?u64, b: ?u64) ?u64 {
-    if (a == null) return b;
-    if (b == null) return a;
-    return @min(a.?, b.?);
 }
 
 fn expire(worker: anytype, connection: *Connection) void {
@@ -109,12 +108,12 @@ fn expire(worker: anytype, connection: *Connection) void {
         .lingering => closing.abort(worker, connection, 0),
         .open, .flushing => {
             const write_at = write_until(worker, connection);
-            if (write_at != null and write_at.? <= worker.now_ns) {
+            if (write_at <= worker.now_ns) {
                 worker.metrics.timeouts += 1;
                 return closing.abort(worker, connection, timed_out);
             }
             const handler_at = handler_until(connection);
-            if (connection.phase == .open and handler_at != null and handler_at.? <= worker.now_ns) {
+            if (connection.phase == .open and handler_at <= worker.now_ns) {
                 connection.handler_until_ns = 0;
                 worker.handler.expired(worker, connection);
                 return refresh(worker, connection);
@@ -123,7 +122,7 @@ fn expire(worker: anytype, connection: *Connection) void {
                 // Busy writing, or its application has yet to take what came: not idle, not quiet.
                 // Its other deadlines stand.
                 const again = worker.now_ns + @max(worker.quiet_ns, look_again_ns);
-                return worker.deadlines.set(connection.slot, earlier(again, earlier(handler_at, write_at)).?);
+                return worker.deadlines.set(connection.slot, @min(again, handler_at, write_at));
             }
             if (!worker.draining) {
                 worker.metrics.timeouts += 1;
