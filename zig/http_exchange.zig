@@ -96,7 +96,7 @@ fn complete_wsgi(worker: *PythonWorker, http: *HttpConnection, request: *Object,
         .whole => |whole| {
             defer whole.release();
             if (http.request != request) return;
-            reply(worker, http, whole.status, whole.fields, whole.block) catch raised(worker, http, request);
+            reply_bytes(worker, http, whole.status, whole.fields, whole.block) catch raised(worker, http, request);
         },
         .other => |result| answered(worker, http, request, result),
     }
@@ -175,9 +175,14 @@ pub fn reply(
     fields: *Object,
     content: *Object,
 ) Error!void {
-    var draft = http_reply.Draft.init(worker, http);
     const bytes = python.frozen(content) orelse return error.PythonRaised;
     defer python.decref(bytes);
+    return reply_bytes(worker, http, status, fields, bytes);
+}
+
+/// The same with a body that is bytes already.
+fn reply_bytes(worker: *PythonWorker, http: *HttpConnection, status: *Object, fields: *Object, bytes: *Object) Error!void {
+    var draft = http_reply.Draft.init(worker, http);
     const view = python.bytes_view(bytes).?;
     try draft.put(status, fields);
     try draft.finish(worker, http, .{ .exactly = view.len });
