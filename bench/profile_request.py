@@ -218,12 +218,12 @@ def _files(library: Path, addresses: list[int]) -> dict[int, str]:
 
 
 def markdown(found: list[Profile]) -> str:
-    """The table for the documentation: microseconds of each group in each cell, and the groups."""
-    heads = ["µs a request", *(f"{one.scenario}, {one.ring}" for one in found)]
+    """The table for the documentation: each group's share in each cell, and what the groups are."""
+    heads = ["share of CPU time", *(f"{one.scenario}, {one.ring}" for one in found)]
     lines = [heads, ["---", *("---:" for _ in found)]]
     for group in groups.GROUPS:
-        lines.append([group, *(f"{one.shares[group] * one.cpu_us:.2f}" for one in found)])
-    lines.append(["**all**", *(f"**{one.cpu_us:.2f}**" for one in found)])
+        lines.append([group, *(f"{one.shares[group]:.1%}" for one in found)])
+    lines.append(["µs a request", *(f"{one.cpu_us:.2f}" for one in found)])
     lines.append(["samples", *(str(one.samples) for one in found)])
     about = "\n".join(f"- **{group}**: {text}." for group, text in groups.GROUPS.items())
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{about}\n"
@@ -242,12 +242,12 @@ def text(found: list[Profile], symbols: int) -> str:
     return "\n".join(parts)
 
 
-def write_page(path: Path, found: list[Profile]) -> None:
+def write_page(path: Path, found: list[Profile], machine: dict[str, Any]) -> None:
     """Put the table into a page, between its marks."""
     page = path.read_text()
     begin, end = page.index(BEGIN) + len(BEGIN), page.index(END)
-    machine = report.machine()
-    about = f"CPython {machine['python']}, Linux {machine['kernel']}, {machine['cpu']}."
+    about = f"CPython {machine['python']}, Linux {machine['kernel']}, {machine['cpu']}; "
+    about += f"the machine's load was {machine['load_average']:.1f} before it began."
     path.write_text(f"{page[:begin]}\n{about}\n\n{markdown(found)}{page[end:]}")
 
 
@@ -266,15 +266,22 @@ def main(argv: list[str] | None = None) -> int:
     for tool in ("perf", "addr2line"):
         if shutil.which(tool) is None:
             raise BenchError(f"{tool} is not installed (Debian: linux-perf, binutils)")
+    machine = {**report.machine(), "python": _version(options.python)}
     library = named_library()
     cells = [(c, r) for c in options.scenarios.split(",") for r in options.rings.split(",")]
     found = [profile(cell, ring, library, options) for cell, ring in cells]
     print(text(found, options.symbols))
     profiles = [{**vars(one), "symbols": _top(one)} for one in found]
-    report.save(options.json, {"machine": report.machine(), "profiles": profiles})
+    report.save(options.json, {"machine": machine, "profiles": profiles})
     if options.page:
-        write_page(options.page, found)
+        write_page(options.page, found, machine)
     return 0
+
+
+def _version(python: str) -> str:
+    code = "import platform; print(platform.python_version())"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def _top(one: Profile) -> dict[str, list[tuple[str, float]]]:

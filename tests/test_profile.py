@@ -70,10 +70,12 @@ def test_the_page_gets_the_table_between_its_marks(tmp_path: Path) -> None:
     shares = {**dict.fromkeys(groups.GROUPS, 0.0), groups.NETWORK: 0.75, groups.UNKNOWN: 0.25}
     page = tmp_path / "page.md"
     page.write_text(f"before\n{profiles.BEGIN}\nold\n{profiles.END}\nafter\n")
-    profiles.write_page(page, [profiles.Profile("hello", "epoll", 4.0, 800, shares)])
+    machine = {"python": "3.13.0", "kernel": "6.18", "cpu": "a processor", "load_average": 0.25}
+    profiles.write_page(page, [profiles.Profile("hello", "epoll", 4.0, 800, shares)], machine)
     text = page.read_text()
     assert "old" not in text
-    assert f"| {groups.NETWORK} | 3.00 |" in text
-    assert "| **all** | **4.00** |" in text
+    assert "CPython 3.13.0, Linux 6.18, a processor; the machine's load was 0.2" in text
+    assert f"| {groups.NETWORK} | 75.0% |" in text
+    assert "| µs a request | 4.00 |" in text
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
