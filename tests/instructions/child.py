@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 from pyuring import Http, Wsgi, _native, addresses, listeners, worker as worker_module
 from pyuring.config import EngineConfig
-from pyuring.errors import RingUnavailableError
 from pyuring.startup import start_first
 from pyuring.worker import Worker
 
@@ -84,6 +83,10 @@ SCENARIOS = {
     "wsgi": Scenario(lambda: Wsgi(application), GET),
     "echo": Scenario(lambda: Echo, bytes(64), ends=bytes(64)),
 }
+
+
+class MissingRingError(Exception):
+    """The kernel does not grant the ring that is to be counted on; the text says why."""
 
 
 class HandTurned(Worker):
@@ -150,7 +153,7 @@ def served(application: Any, tier: str, path: str) -> Iterator[Worker]:
     worker, ladder = start_first(config, make)
     try:
         if ladder.achieved.name != tier.upper():
-            raise RingUnavailableError("; ".join(ladder.missed()))
+            raise MissingRingError("; ".join(ladder.missed()))
         yield worker
     finally:
         worker.abort()
@@ -203,7 +206,7 @@ def main(rounds: str, *names: str) -> None:
             for name in names or SCENARIOS:
                 try:
                     count(gate, name, ring, int(rounds), os.path.join(directory, f"{name}-{ring}"))
-                except RingUnavailableError as error:
+                except MissingRingError as error:
                     print(f"{ring}: {error}")
                     break
 
