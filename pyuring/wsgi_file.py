@@ -66,6 +66,12 @@ class FileWrapper:
 class NoBody(io.BytesIO):
     """The input of all requests without a body: nothing to read, and nothing that changes it."""
 
+    def __init__(self) -> None:
+        super().__init__()
+
+    def __setattr__(self, name: str, value: Any, /) -> None:
+        raise AttributeError(f"{name!r}: the input of requests without a body is shared by them")
+
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Stay at the end."""
         return 0

@@ -193,6 +193,10 @@ def test_an_input_without_a_body_is_at_its_end_whatever_is_done_with_it() -> Non
     ):
         with pytest.raises(io.UnsupportedOperation, match="cannot be written"):
             change()
+    with pytest.raises(AttributeError, match="shared"):
+        empty.note = "of one request"
+    with pytest.raises(TypeError):
+        empty.__init__(b"x")  # type: ignore[call-arg,misc]
     with empty as entered:
         assert entered.seek(5) == 0
     assert not empty.closed
