@@ -144,3 +144,36 @@ def test_f48_a_signal_that_raises_cancels_the_batch_and_leaves_a_ring_that_works
     assert into == b"12345678"
     os.close(read)
     os.close(write)
+
+
+def test_other_threads_may_prepare_a_batch_that_is_being_submitted(ring: Ring) -> None:
+    """On a free-threaded build nothing but the SQE's own lock lies between them."""
+    batch, over = Batch(4), threading.Event()
+    for sqe in batch:
+        sqe.prep_nop()
+    zero = os.open("/dev/zero", os.O_RDONLY)
+
+    def prepare(first: int) -> None:
+        sqe, memory = batch[first], bytearray(64)
+        while not over.is_set():
+            sqe.prep_read(zero, memory)
+            sqe.hold(bytearray(64))
+            sqe.user_data = id(memory)
+            assert len(bytes(sqe)) == 64
+            sqe.prep_nop()
+
+    threads = [threading.Thread(target=prepare, args=(number % 4,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    try:
+        for turn in range(300):
+            if turn % 2:
+                assert set(ring.run_batch(batch)) <= {0, 64}
+            else:
+                ring.submit_batch(batch, 4)
+                assert len(ring.reap()) == 4
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+        os.close(zero)

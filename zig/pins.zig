@@ -4,6 +4,7 @@
 
 const std = @import("std");
 const python = @import("python.zig");
+const Guard = @import("guard.zig").Guard;
 const Object = python.Object;
 
 pub const Error = error{PythonRaised};
@@ -13,13 +14,15 @@ pub const Pins = struct {
     owners: u32,
     count: u32,
     capacity: u32,
+    /// For what follows a hold: threads of a free-threaded build may hold at the same time.
+    guard: Guard,
     buffers: [*]python.Buffer,
 
     pub fn create() Error!*Pins {
         const raw = python.c.PyMem_Malloc(@sizeOf(Pins) + first * @sizeOf(python.Buffer)) orelse
             return out_of_memory();
         const pins: *Pins = @ptrCast(@alignCast(raw));
-        pins.* = .{ .owners = 1, .count = 0, .capacity = first, .buffers = pins.inline_buffers() };
+        pins.* = .{ .owners = 1, .count = 0, .capacity = first, .guard = .{}, .buffers = pins.inline_buffers() };
         return pins;
     }
 
@@ -42,15 +45,21 @@ pub const Pins = struct {
         var buffer = python.Buffer{};
         const flags: c_int = if (writable) python.PyBUF_WRITABLE else python.PyBUF_SIMPLE;
         if (python.c.PyObject_GetBuffer(object, &buffer, flags) != 0) return error.PythonRaised;
-        if (self.count == self.capacity) self.grow() catch |failure| {
+        self.append(buffer) catch |failure| {
             python.c.PyBuffer_Release(&buffer);
             return failure;
         };
-        self.buffers[self.count] = buffer;
-        self.count += 1;
         const length: usize = @intCast(buffer.len);
         if (length == 0) return &.{};
         return buffer.buf.?[0..length];
+    }
+
+    fn append(self: *Pins, buffer: python.Buffer) Error!void {
+        self.guard.lock();
+        defer self.guard.unlock();
+        if (self.count == self.capacity) try self.grow();
+        self.buffers[self.count] = buffer;
+        self.count += 1;
     }
 
     /// New zeroed memory that lives as long as the set: for structs that the kernel reads.

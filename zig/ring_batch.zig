@@ -52,6 +52,8 @@ const Run = struct {
             if (self.live == self.state.ring.cq.entries) return;
             const source = sqe_object.body(self.batch.sqes[self.next]);
             const entry = &self.entries[self.next];
+            source.lock();
+            defer source.unlock();
             entry.pins = if (source.collected.pins) |pins| pins.share() else null;
             entry.state = .in_flight;
             self.state.copy_image(source).user_data = self.token(self.next);

@@ -79,6 +79,8 @@ pub const State = struct {
     /// Copies one SQE into the kernel's queue. False: the queue is full.
     pub fn launch(self: *State, object: *Object) Error!bool {
         const source = sqe_object.body(object);
+        source.lock();
+        defer source.unlock();
         if (!source.prepared) return true; // its prep_* raised, or was never called: left out
         if (self.ring.sq_space_left() == 0) return false;
         const named = try self.name_target(source) orelse return false;

@@ -61,9 +61,12 @@ fn set_user_data(object: *Object, value: ?*Object, _: ?*anyopaque) callconv(.c) 
         python.decref(number.?);
         return -1;
     };
-    if (self.user_data) |old| python.decref(old);
+    self.lock();
+    const old = self.user_data;
     self.user_data = number;
     self.key = key;
+    self.unlock();
+    if (old) |before| python.decref(before);
     return 0;
 }
 

@@ -8,6 +8,7 @@ const arguments = @import("arguments.zig");
 const python_type = @import("python_type.zig");
 const sqe = @import("sqe.zig");
 const builders = @import("sqe_builders.zig");
+const Guard = @import("guard.zig").Guard;
 const Pins = @import("pins.zig").Pins;
 const Object = python.Object;
 
@@ -31,6 +32,17 @@ pub const Body = struct {
     key: u64,
     state: State,
     prepared: bool,
+    /// For the image, what it lends and the user_data: an SQE of a Batch may be prepared by one
+    /// thread while another submits it, with nothing else between them on a free-threaded build.
+    guard: Guard,
+
+    pub fn lock(self: *Body) void {
+        if (python.free_threaded()) self.guard.lock();
+    }
+
+    pub fn unlock(self: *Body) void {
+        if (python.free_threaded()) self.guard.unlock();
+    }
 
     pub fn sqe(self: *Body) *sqe_module.Sqe {
         return @ptrCast(&self.image);
@@ -38,13 +50,17 @@ pub const Body = struct {
 
     /// The user_data as a new reference.
     pub fn own_user_data(self: *Body) ?*Object {
+        self.lock();
+        defer self.unlock();
         if (self.user_data) |object| return python.incref(object);
         return python.c.PyLong_FromLong(0);
     }
 
     pub fn drop(self: *Body) void {
-        var collected = self.collected;
-        self.collected = .{};
+        var collected = arguments.Collected{};
+        self.lock();
+        std.mem.swap(arguments.Collected, &self.collected, &collected);
+        self.unlock();
         collected.release();
     }
 };
@@ -115,9 +131,11 @@ noinline fn prepare(
         collected.release();
         return null;
     };
+    self.lock();
     @memcpy(self.image[0..64], std.mem.asBytes(&image));
     self.prepared = true;
     std.mem.swap(arguments.Collected, &self.collected, &collected);
+    self.unlock();
     collected.release(); // what the SQE held before; may run Python code, so last
     return python.return_none();
 }
@@ -227,9 +245,10 @@ fn Prep(comptime index: u8) type {
 
 fn bytes(object: *Object, _: ?*Object) callconv(.c) ?*Object {
     const self = body(object);
+    self.lock();
     var image: sqe.Sqe = self.sqe().*;
-    image.user_data = 0;
-    if (self.user_data) |data| image.user_data = python.c.PyLong_AsUnsignedLongLongMask(data);
+    image.user_data = if (self.user_data == null) 0 else self.key;
+    self.unlock();
     return python.c.PyBytes_FromStringAndSize(std.mem.asBytes(&image), @sizeOf(sqe.Sqe));
 }
 
@@ -248,11 +267,17 @@ fn set_command(object: *Object, argument: *Object) callconv(.c) ?*Object {
     return python.return_none();
 }
 
+fn share_pins(self: *Body) arguments.Error!*Pins {
+    self.lock();
+    defer self.unlock();
+    return (try self.collected.held()).share();
+}
+
 /// Keeps a buffer that a driver's command names until the last completion.
 fn hold(object: *Object, argument: *Object) callconv(.c) ?*Object {
     const self = body(object);
     check_usable(self) catch return null;
-    const pins = (self.collected.held() catch return null).share();
+    const pins = share_pins(self) catch return null;
     defer pins.release(); // __buffer__ may have spent this SQE
     const data = pins.hold(argument, false) catch return null;
     check_usable(self) catch return null;
