@@ -89,12 +89,13 @@ class Watched:
         first = [next(iter(one.resident.values())) for one in self.readings]
         if self.server.name == "http":
             return [
-                self._bar("http parent", growth(first)),
+                self._bar("http parent", growth(first[len(first) // 5 :])),
                 self._bar("http processes", growth_of_each([r.resident for r in self.readings])),
             ]
+        # Pools grow to their working size in the first fifth; what lives shorter has no such time.
         blocks = growth([one.interpreter["blocks"] for one in self.readings])
         return [
-            self._bar("echo", growth(first)),
+            self._bar("echo", growth(first[len(first) // 5 :])),
             report.verdict(f"{self.name}: growth of memory blocks", blocks, GROWTH_BLOCKS),
         ]
 

@@ -254,6 +254,23 @@ def test_f62_what_came_during_a_slow_handler_is_read_before_a_drain_closes_anybo
         ending.join(PATIENCE)
 
 
+def test_f62_what_came_just_before_a_drain_is_read_before_anybody_counts_as_quiet() -> None:
+    quiet = 0.1
+    with serve(Echo, drain_quiet=quiet) as engine, connect(engine.address) as peer:
+        peer.sendall(b"ping")
+        assert read_exactly(peer, 4) == b"ping"
+        threading.Event().wait(2 * quiet)  # the silence itself
+        worker = engine.workers[0]
+
+        def drain() -> None:
+            peer.sendall(b"pong")  # after the worker has looked, and before it looks again
+            worker.drain(quiet, None)
+
+        worker.call_soon_threadsafe(drain)
+        assert read_exactly(peer, 4) == b"pong"
+        assert read_to_end(peer) == b""
+
+
 def test_f47_a_thread_of_ones_own_runs_beside_a_busy_engine() -> None:
     notebook = Notebook()
     counted = 0

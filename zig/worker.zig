@@ -356,6 +356,7 @@ pub fn WorkerType(comptime RingT: type, comptime HandlerT: type) type {
         pub fn drain(self: *Worker, quiet_ns: u64) void {
             self.draining = true;
             self.quiet_ns = quiet_ns;
+            self.wake_by_ns = 0; // a gap: what came while we did other things is read first (F62)
             self.listeners.paused = true;
             for (self.slab.slots()) |*connection| {
                 if (connection.phase == .open) timing.refresh(self, connection);
