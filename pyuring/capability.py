@@ -30,6 +30,10 @@ class Tier(IntEnum):
     HIGH = 3
     OPTIONAL = 4
 
+    def __str__(self) -> str:
+        """Return the name: from Python 3.11 on an IntEnum is printed as its number."""
+        return self.name
+
 
 # The lowest tier needs all of its row, the next one its own row and the ones before.
 # OPTIONAL stands beside HIGH, not above it: SQPOLL excludes DEFER_TASKRUN (F13).

@@ -100,7 +100,8 @@ def _start_smaller(make: MakeWorker, index: int, settings: dict[str, int]) -> Wo
         try:
             worker.start()
         except OSError as error:
-            if error.errno != errno.ENOMEM or isinstance(error, RingUnavailableError):
+            short = error.errno == errno.ENOMEM and not isinstance(error, RingUnavailableError)
+            if not short or settings["epoll"]:  # no limit of locked memory is met there
                 raise
             if settings["ring_entries"] // 2 < _FEWEST_ENTRIES:
                 raise unavailable(errno.ENOMEM) from error

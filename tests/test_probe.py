@@ -285,3 +285,8 @@ def test_f17_a_probe_takes_well_under_a_tenth_of_a_second() -> None:
 def test_the_filter_of_these_tests_works(run_python: RunPython) -> None:
     code = f"{FILTER}kernel_filter.refuse(kernel_filter.SETUP, 5); from pyuring import probe; "
     assert "EIO" in run_python(code + "print(probe().missing['io_uring'])").stdout
+
+
+def test_a_tier_is_printed_by_its_name_on_every_python() -> None:
+    assert str(Tier.HIGH) == f"{Tier.HIGH}" == "HIGH"
+    assert int(Tier.HIGH) == 3
