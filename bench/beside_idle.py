@@ -22,19 +22,20 @@ from harness import (
     MISSED,
     BenchError,
     Running,
-    Scenario,
     Server,
     default_nice,
     exit_with,
-    load,
     open_files,
+    processes,
     resident_bytes,
     serving,
 )
 from idle import clients, wait_for_files
+from load import Sample, Scenario, load
 
 LIMIT = 0.9
 PROCESSES = 2
+SPARE = 8  # descriptors that a server may open for itself at the first request
 APPS = {"echo": "examples.echo:Echo", "http": "bench.peers.http_apps:handler"}
 # Where the idle ones come from moves on: a closed connection keeps its port for a minute.
 _addresses = itertools.cycle(range(10, 250, 2))
@@ -44,16 +45,25 @@ _addresses = itertools.cycle(range(10, 250, 2))
 class Beside:
     """One round: the server's CPU time for a message in microseconds, and memory by connection."""
 
-    before_us: float
-    beside_us: float
-    after_us: float
+    before: Sample
+    beside: Sample
+    after: Sample
     bytes_each: float
-    errors: int
+
+    @property
+    def errors(self) -> int:
+        """Everything that went wrong in the three windows."""
+        return self.before.errors + self.beside.errors + self.after.errors
+
+    @property
+    def alone_us(self) -> float:
+        """CPU time for a message without idle ones."""
+        return (self.before.cpu_us + self.after.cpu_us) / 2
 
     @property
     def ratio(self) -> float:
         """The rate per CPU second beside idle ones to that without."""
-        return (self.before_us + self.after_us) / 2 / self.beside_us
+        return self.alone_us / self.beside.cpu_us
 
 
 def server(kind: str, tier: str, python: str, count: int) -> Server:
@@ -65,14 +75,12 @@ def server(kind: str, tier: str, python: str, count: int) -> Server:
     return Server(f"{kind} {tier}", (*command, "--tier", tier, "--limit-concurrency", room))
 
 
-def busy(running: Running, kind: str, options: argparse.Namespace) -> tuple[float, int]:
-    """One window of the busy ones: CPU time for a message, and errors."""
+def busy(running: Running, kind: str, seconds: float, nice: int) -> Sample:
+    """One window of the busy ones."""
     if kind == "echo":
-        sample = load(running, Scenario("64B"), options.seconds, 0.3, options.nice)
-        return sample.cpu_us, sample.errors
+        return load(running, Scenario("64B"), seconds, 0.3, nice)
     scenario = http_load.Scenario("full-64", "hello", "full")
-    found = http_load.measure(running, scenario, max(1, round(options.seconds)), options.nice)
-    return found.cpu_us, found.errors
+    return http_load.measure(running, scenario, seconds, nice)
 
 
 @contextlib.contextmanager
@@ -81,9 +89,10 @@ def idle_ones(running: Running, count: int, files: int) -> Iterator[float]:
 
     `files` are the descriptors that it has without any connection.
     """
-    if wait_for_files(running, at_most=files) > files:
-        raise BenchError(f"{running.server.name} keeps descriptors of connections that are closed")
-    start = resident_bytes(running.pid)
+    name, pid = running.server.name, serving_process(running)
+    if wait_for_files(pid, at_most=files) > files:
+        raise BenchError(f"{name} keeps descriptors of connections that are closed")
+    start = resident_bytes(pid)
     each = count // PROCESSES
     with contextlib.ExitStack() as stack:
         many = [
@@ -92,23 +101,28 @@ def idle_ones(running: Running, count: int, files: int) -> Iterator[float]:
         ]
         for one in many:
             one.expect("connected")
-        if wait_for_files(running, at_least=files + each * PROCESSES) < files + each * PROCESSES:
-            raise BenchError(f"{running.server.name} did not accept {count} connections")
-        yield (resident_bytes(running.pid) - start) / (each * PROCESSES)
+        wanted = files - SPARE + each * PROCESSES
+        if wait_for_files(pid, at_least=wanted) < wanted:
+            raise BenchError(f"{name} did not accept {count} connections")
+        yield (resident_bytes(pid) - start) / (each * PROCESSES)
         for one in many:
             one.tell("close")
-    if wait_for_files(running, at_most=files) > files:
-        raise BenchError(f"{running.server.name} keeps descriptors of idle connections")
+    if wait_for_files(pid, at_most=files) > files:
+        raise BenchError(f"{name} keeps descriptors of idle connections")
 
 
-def one_round(running: Running, kind: str, options: argparse.Namespace) -> Beside:
-    """Alone, beside idle ones, alone again."""
-    files = open_files(running.pid)
-    before, errors_before = busy(running, kind, options)
-    with idle_ones(running, options.connections, files) as bytes_each:
-        beside, errors_beside = busy(running, kind, options)
-    after, errors_after = busy(running, kind, options)
-    return Beside(before, beside, after, bytes_each, errors_before + errors_beside + errors_after)
+def one_round(running: Running, kind: str, count: int, seconds: float, nice: int) -> Beside:
+    """Alone, beside `count` idle ones, alone again."""
+    files = open_files(serving_process(running)) + SPARE
+    before = busy(running, kind, seconds, nice)
+    with idle_ones(running, count, files) as bytes_each:
+        beside = busy(running, kind, seconds, nice)
+    return Beside(before, beside, busy(running, kind, seconds, nice), bytes_each)
+
+
+def serving_process(running: Running) -> int:
+    """The process that has the connections: the worker, where the server has a parent for it."""
+    return processes(running.pid)[-1]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -130,7 +144,10 @@ def main(argv: list[str] | None = None) -> int:
         for kind, tier in pairs[shift:] + pairs[:shift]:
             what = server(kind, tier, options.python, options.connections)
             with serving(what, options.nice) as running:
-                found.setdefault(what.name, []).append(one_round(running, kind, options))
+                beside = one_round(
+                    running, kind, options.connections, options.seconds, options.nice
+                )
+                found.setdefault(what.name, []).append(beside)
     bars = told(found)
     samples = {name: [asdict(one) for one in rounds] for name, rounds in found.items()}
     report.save(options.json, {"machine": report.machine(), "bars": bars, "samples": samples})
@@ -145,8 +162,8 @@ def told(found: dict[str, list[Beside]]) -> list[dict[str, Any]]:
         rows.append(
             (
                 name,
-                f"{report.median([(one.before_us + one.after_us) / 2 for one in rounds]):.2f}",
-                f"{report.median([one.beside_us for one in rounds]):.2f}",
+                f"{report.median([one.alone_us for one in rounds]):.2f}",
+                f"{report.median([one.beside.cpu_us for one in rounds]):.2f}",
                 f"{report.median(ratios):.3f}",
                 f"{report.spread(ratios) * 100:.0f}",
                 f"{report.median([one.bytes_each for one in rounds]):.0f}",

@@ -14,20 +14,20 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import echo
 import report
 import servers
 from harness import (
     MISSED,
     Running,
-    Sample,
-    Scenario,
     default_nice,
     exit_with,
-    load,
     open_files,
     resident_bytes,
     serving,
 )
+from load import Sample, Scenario, load
+from rounds import Rounds
 
 CHURN = Scenario("churn", connections=64, size=64, mode="churn")
 LIMIT = 1.2
@@ -52,15 +52,11 @@ def per_cpu_second(sample: Sample) -> float:
 
 def compare(names: list[str], python: str, options: argparse.Namespace) -> dict[str, list[Sample]]:
     """Interleaved rounds of churn against each server."""
-    found: dict[str, list[Sample]] = {}
+    rounds = Rounds(options.rounds, options.seconds)
     with contextlib.ExitStack() as stack:
         running = [servers.start(stack, name, python, options.nice) for name in names]
-        for turn in range(options.rounds):
-            shift = turn % len(running)
-            for one in running[shift:] + running[:shift]:
-                sample = load(one, CHURN, options.seconds, options.warmup, options.nice)
-                found.setdefault(one.server.name, []).append(sample)
-    return found
+        echo.measure(rounds, running, [CHURN], options.nice, options.warmup)
+    return rounds.found[CHURN.name]
 
 
 def soak(running: Running, minutes: float, nice: int, every: float = 5.0) -> tuple[Any, ...]:

@@ -10,11 +10,15 @@ import argparse
 import contextlib
 import dataclasses
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import report
 import servers
-from harness import MISSED, MISTAKES, Running, Sample, Scenario, default_nice, exit_with, load
+from harness import MISSED, MISTAKES, Running, default_nice, exit_with
+from load import Sample, Scenario, load
+from rounds import Rounds, Samples
+from syscalls import Counters
 
 SCENARIOS = (
     Scenario("64B", size=64),
@@ -38,27 +42,24 @@ BARS = (
 )
 RATIOS = ("uvloop", "zloop", "rloop", "epoll", "floor")
 
-Samples = dict[str, dict[str, list[Sample]]]
-
 
 def measure(
-    running: list[Running], scenarios: list[Scenario], options: argparse.Namespace
-) -> Samples:
-    """Run every scenario in interleaved rounds; a server that fails one is left out of it."""
-    found: Samples = {scenario.name: {} for scenario in scenarios}
+    rounds: Rounds,
+    running: list[Running],
+    scenarios: Iterable[Scenario],
+    nice: int,
+    warmup: float = 0.5,
+    spin: bool = True,
+) -> None:
+    """Run every scenario in interleaved rounds."""
     for scenario in scenarios:
-        for turn in range(options.rounds):
-            shift = turn % len(running)
-            for one in running[shift:] + running[:shift]:
-                name = one.server.name
-                sample = load(
-                    one, scenario, options.seconds, options.warmup, options.nice, not options.sleep
-                )
-                if sample.errors:
-                    print(f"{name}, {scenario.name}: {sample}", file=sys.stderr)
-                    options.failed.append((name, scenario.name))
-                found[scenario.name].setdefault(name, []).append(sample)
-    return found
+
+        def window(
+            one: Running, seconds: float, counters: Counters | None, scenario: Scenario = scenario
+        ) -> Sample:
+            return load(one, scenario, seconds, warmup, nice, spin, counters)
+
+        rounds.scenario(scenario.name, running, window)
 
 
 def figure(samples: list[Sample], what: str) -> float:
@@ -121,7 +122,6 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if options.quick:
         options.rounds, options.seconds, options.warmup = 1, 0.4, 0.1
-    options.failed = []
     return options
 
 
@@ -136,7 +136,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"left out, not available here: {name}", file=sys.stderr)
     with contextlib.ExitStack() as stack:
         running = [servers.start(stack, name, python, options.nice) for name in names]
-        found = measure(running, scenarios, options)
+        rounds = Rounds(options.rounds, options.seconds)
+        measure(rounds, running, scenarios, options.nice, options.warmup, not options.sleep)
+    found = rounds.found
     for name, results in found.items():
         print(scenario_table(name, results), end="\n\n")
     for one in running:
@@ -151,7 +153,7 @@ def main(argv: list[str] | None = None) -> int:
     started = {one.server.name: one.line for one in running}
     document = {"machine": report.machine(), "servers": started, "bars": verdicts}
     report.save(options.json, {**document, "samples": samples})
-    if options.failed:
+    if rounds.failed:
         return MISTAKES
     return 0 if options.quick or all(bar["met"] for bar in verdicts) else MISSED
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import platform
 import re
@@ -62,53 +61,6 @@ class Running:
     def pid(self) -> int:
         """The process whose CPU and memory are counted."""
         return self.process.pid
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """One load: connections, message size in bytes, messages in flight per connection."""
-
-    name: str
-    connections: int = 64
-    size: int = 64
-    depth: int = 1
-    mode: str = "echo"
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One window of load against one server, as bench/load.zig reports it."""
-
-    messages: int
-    window_ns: int
-    server_cpu_ns: int
-    load_cpu_ns: int
-    p50_ns: int
-    p99_ns: int
-    mismatches: int
-    disconnects: int
-    refused: int
-    missing: int
-
-    @property
-    def errors(self) -> int:
-        """Everything that went wrong in the window."""
-        return self.mismatches + self.disconnects + self.refused + self.missing
-
-    @property
-    def cpu_us(self) -> float:
-        """The server's CPU time per message, in microseconds."""
-        return self.server_cpu_ns / max(1, self.messages) / 1e3
-
-    @property
-    def rate(self) -> float:
-        """Messages per second of wall clock."""
-        return self.messages / self.window_ns * 1e9
-
-    @property
-    def busy(self) -> float:
-        """The share of the window that the server was on its core."""
-        return self.server_cpu_ns / self.window_ns
 
 
 def native(name: str) -> str:
@@ -251,45 +203,6 @@ def _ready_line(server: Server, process: subprocess.Popen[bytes], log: int, time
     raise BenchError(f"{server.name} did not listen within {timeout:g} s:\n{text.strip()}")
 
 
-def load(
-    running: Running,
-    scenario: Scenario,
-    seconds: float,
-    warmup: float = 0.5,
-    nice: int = 0,
-    spin: bool = True,
-) -> Sample:
-    """Put one window of load on a running server, from the other core."""
-    command = [native_load(), "--mode", scenario.mode]
-    command += ["--port", str(running.port), "--pid", str(running.pid)]
-    command += ["--connections", str(scenario.connections), "--size", str(scenario.size)]
-    command += ["--depth", str(scenario.depth), "--verify", str(int(running.server.verify))]
-    command += ["--spin", str(int(spin))]
-    command += ["--warmup-ms", str(int(warmup * 1e3)), "--window-ms", str(int(seconds * 1e3))]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=seconds + warmup + 30,
-        preexec_fn=pinned(LOAD_CORE, nice),
-        check=False,
-    )
-    if not done.stdout.strip():
-        raise BenchError(f"{running.server.name}, {scenario.name}: {done.stderr.strip()}")
-    return Sample(**json.loads(done.stdout))
-
-
-_load_path: str | None = None
-
-
-def native_load() -> str:
-    """The load generator, compiled once per run."""
-    global _load_path
-    if _load_path is None:
-        _load_path = native("load")
-    return _load_path
-
-
 def cpu_ns(pid: int) -> int:
     """The CPU time of a process with all its threads, ended ones included, in ns."""
     return time.clock_gettime_ns((~pid << 3) | _CPUCLOCK_SCHED)
@@ -330,6 +243,11 @@ def _signal_all(pid: int, number: signal.Signals) -> None:
     for one in processes(pid):
         with contextlib.suppress(ProcessLookupError):
             os.kill(one, number)
+
+
+def tree_resident_bytes(pid: int) -> int:
+    """The resident memory of a server with its worker processes; what is shared counts for each."""
+    return sum(resident_bytes(one) for one in processes(pid))
 
 
 def resident_bytes(pid: int) -> int:

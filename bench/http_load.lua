@@ -2,7 +2,7 @@
 -- Owns no figures. Only "mix" makes its requests while it runs: Lua's time is the load's own.
 
 local load = os.getenv("BENCH_LOAD") or "hello"
-local size = tonumber(os.getenv("BENCH_SIZE") or "0")
+local depth = tonumber(os.getenv("BENCH_DEPTH") or "1")
 
 for name, value in string.gmatch(os.getenv("BENCH_HEADERS") or "", "([^\n:]+): ([^\n]+)") do
    wrk.headers[name] = value
@@ -10,14 +10,10 @@ end
 
 if load == "close" then
    wrk.headers["Connection"] = "close"
-elseif load == "post" then
-   wrk.method = "POST"
-   wrk.headers["Content-Type"] = "application/octet-stream"
-   wrk.body = string.rep("x", size)
 elseif load == "pipeline" then
    local all
    function init(args)
-      all = string.rep(wrk.format("GET", "/"), size)
+      all = string.rep(wrk.format("GET", "/"), depth)
    end
    function request()
       return all
@@ -50,8 +46,9 @@ end
 function done(summary, latency, requests)
    local e = summary.errors
    io.write(string.format(
-      '{"requests": %d, "window_us": %d, "bytes": %d, "p50_us": %d, "p99_us": %d, ' ..
-      '"broken": %d, "statuses": %d, "timeouts": %d}\n',
-      summary.requests, summary.duration, summary.bytes, latency:percentile(50),
-      latency:percentile(99), e.connect + e.read + e.write, e.status, e.timeout))
+      '{"messages": %d, "window_ns": %d, "bytes": %d, "p50_ns": %d, "p99_ns": %d, "p999_ns": %d, ' ..
+      '"refused": %d, "disconnects": %d, "mismatches": %d, "missing": %d}\n',
+      summary.requests, summary.duration * 1000, summary.bytes, latency:percentile(50) * 1000,
+      latency:percentile(99) * 1000, latency:percentile(99.9) * 1000, e.connect, e.read + e.write,
+      e.status, e.timeout))
 end

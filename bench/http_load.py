@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import os
 import resource
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from harness import (
@@ -21,14 +22,16 @@ from harness import (
     LOAD_CORE,
     BenchError,
     Running,
-    native_load,
     pinned,
     tree_cpu_ns,
 )
+from load import Sample, window
+from syscalls import Counters
 
 BULK = str(BENCH / "peers" / "http_bulk.py")
 SCRIPT = str(BENCH / "http_load.lua")
 HELLO = b"Hello, world!"
+WARMUP = 0.2
 # What a browser sends with a request beside Host: eight fields.
 BROWSER = {
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
@@ -46,7 +49,8 @@ BROWSER = {
 class Scenario:
     """One load: its kind (for wrk the name in http_load.lua), how much, and the reply's body.
 
-    `size` is the body's for "post" and "upload", the requests in flight for "pipeline" and "full".
+    `size` is the body's of a request, `depth` the requests in flight on each connection, `rate` a
+    schedule of so many requests a second (for "full" only).
     """
 
     name: str
@@ -54,6 +58,8 @@ class Scenario:
     load: str = "hello"
     connections: int = 64
     size: int = 0
+    depth: int = 1
+    rate: int = 0
     path: str = "/"
     reply: int = len(HELLO)
     browser: bool = False
@@ -66,116 +72,104 @@ class Scenario:
     @property
     def unit(self) -> int:
         """The bytes of body that a request moves, for figures per byte."""
-        return max(self.size if self.load in ("post", "upload") else 0, self.reply)
+        return max(self.size, self.reply)
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One window: what wrk counted, and the CPU time of both sides."""
-
-    requests: int
-    window_ns: int
-    server_cpu_ns: int
-    load_cpu_ns: int
-    bytes: int
-    p50_us: float
-    p99_us: float
-    broken: int
-    statuses: int
-    timeouts: int
-
-    @property
-    def errors(self) -> int:
-        """Everything that went wrong in the window."""
-        return self.broken + self.statuses + self.timeouts
-
-    @property
-    def cpu_us(self) -> float:
-        """The server's CPU time for a request, in microseconds."""
-        return self.server_cpu_ns / max(1, self.requests) / 1e3
-
-    @property
-    def rate(self) -> float:
-        """Requests per second of wall clock."""
-        return self.requests / self.window_ns * 1e9
-
-    @property
-    def busy(self) -> float:
-        """The share of the window that the server was on its core."""
-        return self.server_cpu_ns / self.window_ns
-
-    @property
-    def load_busy(self) -> float:
-        """The share of the window that the load generator was on its core."""
-        return self.load_cpu_ns / self.window_ns
-
-
-def measure(running: Running, scenario: Scenario, seconds: int, nice: int) -> Sample:
+def measure(
+    running: Running,
+    scenario: Scenario,
+    seconds: float,
+    nice: int,
+    counters: Counters | None = None,
+) -> Sample:
     """One window, by the scenario's load."""
     load = _bulk if scenario.bulk else _full if scenario.load == "full" else wrk
-    return load(running, scenario, seconds, nice)
+    return load(running, scenario, seconds, nice, counters)
 
 
-def wrk(running: Running, scenario: Scenario, seconds: int, nice: int) -> Sample:
+def wrk(
+    running: Running,
+    scenario: Scenario,
+    seconds: float,
+    nice: int,
+    counters: Counters | None = None,
+) -> Sample:
     """Load the server for so long; its CPU time is read before and after, connecting included."""
-    command = ["wrk", "-t", "1", "-c", str(scenario.connections), "-d", f"{seconds}s"]
+    whole = math.ceil(seconds)  # wrk knows whole seconds only
+    command = ["wrk", "-t", "1", "-c", str(scenario.connections), "-d", f"{whole}s"]
     command += ["-s", SCRIPT, f"http://127.0.0.1:{running.port}{scenario.path}"]
-    environment = {**os.environ, "BENCH_LOAD": scenario.load, "BENCH_SIZE": str(scenario.size)}
+    environment = {**os.environ, "BENCH_LOAD": scenario.load, "BENCH_DEPTH": str(scenario.depth)}
     if scenario.browser:
         environment["BENCH_HEADERS"] = "\n".join(f"{k}: {v}" for k, v in BROWSER.items())
-    said, server_cpu, load_cpu = _run(running, scenario, command, environment, seconds, nice)
-    said["window_ns"] = said.pop("window_us") * 1000
-    return Sample(server_cpu_ns=server_cpu, load_cpu_ns=load_cpu, **said)
+    return _run(running, command, environment, seconds, nice, counters)
 
 
-def _full(running: Running, scenario: Scenario, seconds: int, nice: int) -> Sample:
+def _full(
+    running: Running,
+    scenario: Scenario,
+    seconds: float,
+    nice: int,
+    counters: Counters | None = None,
+) -> Sample:
     """The same request and reply again and again, by a load so cheap that it is not the limit."""
-    request, reply = _request(running.port, scenario), _template(running.port, scenario)
-    command = [native_load(), "--mode", "fixed", "--port", str(running.port)]
-    command += ["--size", str(len(request)), "--reply", str(len(reply))]
-    command += ["--depth", str(scenario.size or 1), "--connections", str(scenario.connections)]
-    command += ["--warmup-ms", "0", "--window-ms", str(seconds * 1000)]
-    texts = (request + reply).decode("latin-1")
-    said, server_cpu, load_cpu = _run(running, scenario, command, None, seconds, nice, texts)
-    return Sample(
-        requests=said["messages"],
-        window_ns=said["window_ns"],
-        server_cpu_ns=server_cpu,
-        load_cpu_ns=load_cpu,
-        bytes=said["messages"] * len(reply),
-        p50_us=said["p50_ns"] / 1e3,
-        p99_us=said["p99_ns"] / 1e3,
-        broken=said["disconnects"] + said["refused"] + said["missing"],
-        statuses=said["mismatches"],
-        timeouts=0,
-    )
+    request, (reply, begin, end) = _request(running.port, scenario), _reply(running, scenario)
+    arguments = ["--mode", "fixed", "--size", str(len(request)), "--reply", str(len(reply))]
+    arguments += ["--vary-from", str(begin), "--vary-to", str(end), "--rate", str(scenario.rate)]
+    arguments += ["--depth", str(scenario.depth), "--connections", str(scenario.connections)]
+    texts = request + reply
+    sample = window(running, arguments, seconds, WARMUP, nice, counters, texts)
+    return replace(sample, bytes=sample.messages * len(reply))
 
 
 def _request(port: int, scenario: Scenario) -> bytes:
     fields = {"Host": f"127.0.0.1:{port}", **(BROWSER if scenario.browser else {})}
+    body = b"x" * scenario.size
+    if body:
+        fields |= {
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(len(body)),
+        }
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-    return f"GET {scenario.path} HTTP/1.1\r\n{head}\r\n".encode()
+    method = "POST" if body else "GET"
+    return f"{method} {scenario.path} HTTP/1.1\r\n{head}\r\n".encode() + body
 
 
-def _template(port: int, scenario: Scenario) -> bytes:
-    """The server's reply, its date taken out: the load lets anything stand in place of a NUL."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        connection.sendall(_request(port, scenario))
-        reply = b""
-        while not reply.endswith(HELLO):
-            piece = connection.recv(65536)
-            if not piece:
-                raise BenchError(f"the connection ended after {reply!r}")
-            reply += piece
-    at = reply.lower().find(b"\r\ndate: ")
+def _reply(running: Running, scenario: Scenario) -> tuple[bytes, int, int]:
+    """The server's reply on the wire, and from where to where its date stands."""
+    with socket.create_connection(("127.0.0.1", running.port), timeout=10) as connection:
+        connection.sendall(_request(running.port, scenario))
+        stream = connection.makefile("rb")
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            line = stream.readline()
+            if not line:
+                raise BenchError(f"the connection ended after {head!r}")
+            head += line
+        length = _content_length(head)
+        if length is None:
+            raise BenchError(f"a reply without Content-Length: {head!r}")
+        reply = head + stream.read(length)
+    at = head.lower().find(b"\r\ndate: ")
     if at < 0:
-        return reply
+        return reply, 0, 0
     begin = at + len("\r\ndate: ")
-    end = reply.index(b"\r\n", begin)
-    return reply[:begin] + bytes(end - begin) + reply[end:]
+    return reply, begin, head.index(b"\r\n", begin)
 
 
-def _bulk(running: Running, scenario: Scenario, seconds: int, nice: int) -> Sample:
+def _content_length(head: bytes) -> int | None:
+    for line in head.lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            return int(line.partition(b":")[2])
+    return None
+
+
+def _bulk(
+    running: Running,
+    scenario: Scenario,
+    seconds: float,
+    nice: int,
+    counters: Counters | None = None,
+) -> Sample:
     """The same with one connection and a large body."""
     name = running.server.name
     what, path = "get", scenario.path
@@ -183,29 +177,25 @@ def _bulk(running: Running, scenario: Scenario, seconds: int, nice: int) -> Samp
         what, path = ("put", "/upload/file") if name == "nginx" else ("post", "/")
     file = CACHE / "www" / "bytes" / str(scenario.unit)
     command = [sys.executable, BULK, str(running.port), what, path, str(file), str(seconds)]
-    said, server_cpu, load_cpu = _run(running, scenario, command, None, seconds, nice)
-    none = {"broken": 0, "statuses": 0, "timeouts": 0}
-    return Sample(server_cpu_ns=server_cpu, load_cpu_ns=load_cpu, **said, **none)
+    return _run(running, command, None, seconds, nice, counters)
 
 
 def _run(
     running: Running,
-    scenario: Scenario,
     command: list[str],
     environment: dict[str, str] | None,
-    seconds: int,
+    seconds: float,
     nice: int,
-    texts: str | None = None,
-) -> tuple[dict[str, Any], int, int]:
-    """Run a load to its end: what it said, the server's CPU time, its own."""
-    used = _children_cpu()
+    counters: Counters | None,
+) -> Sample:
+    """Run a load to its end; the server's CPU time and calls are read before and after it."""
+    used, counted = _children_cpu(), counters.read() if counters else 0
     before = tree_cpu_ns(running.pid)
     done = subprocess.run(
         command,
         env=environment,
-        input=texts,
         capture_output=True,
-        encoding="latin-1",
+        text=True,
         timeout=seconds + 60,
         preexec_fn=pinned(LOAD_CORE, nice),
         check=False,
@@ -214,7 +204,15 @@ def _run(
     if not done.stdout.strip():
         raise BenchError(done.stderr.strip() or f"the load ended with {done.returncode}")
     said: dict[str, Any] = json.loads(done.stdout.strip().rpartition("\n")[2])
-    return said, server_cpu, int((_children_cpu() - used) * 1e9)
+    load_cpu = int((_children_cpu() - used) * 1e9)
+    counted = counters.read() - counted if counters else 0
+    return Sample(
+        server_cpu_ns=server_cpu,
+        load_cpu_ns=load_cpu,
+        load_work_ns=load_cpu,
+        counted=counted,
+        **said,
+    )
 
 
 def _children_cpu() -> float:
@@ -227,8 +225,8 @@ def check(running: Running, scenario: Scenario, times: int = 3) -> str:
     if scenario.bulk:
         return ""  # the load looks at every byte itself
     try:
-        if scenario.load in ("pipeline", "full") and scenario.size > 1:
-            return _check_pipeline(running.port, scenario.size)
+        if scenario.depth > 1:
+            return _check_pipeline(running.port, scenario.depth)
         connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
         for number in range(1, times + 1):
             wrong = _check_once(connection, scenario, number)
@@ -251,7 +249,7 @@ def _check_once(connection: http.client.HTTPConnection, scenario: Scenario, numb
         fields["Content-Type"] = "application/json"
         path = f"/items/{number * 5 if number > 1 else 1}"
         connection.request("POST", path, json.dumps(sent), fields)
-    elif scenario.load == "post":
+    elif scenario.size:
         connection.request("POST", scenario.path, b"x" * scenario.size, fields)
     else:
         connection.request("GET", scenario.path, headers=fields)
@@ -308,7 +306,7 @@ def _right(body: bytes, scenario: Scenario, number: int) -> bool:
         if number > 1:
             return bool(item["number"] == number * 5) and 16_000 < len(body) < 17_000
         return bool(item["number"] == 1 and item["text"] == "x" * 950)
-    if scenario.load == "post":
+    if scenario.size:
         return body == str(scenario.size).encode() or scenario.group == "hello"
     if scenario.path == "/":
         return body == HELLO
@@ -318,7 +316,7 @@ def _right(body: bytes, scenario: Scenario, number: int) -> bool:
 
 def reply_length(running: Running, scenario: Scenario) -> int:
     """The bytes of one whole reply on the wire, or 0 when its head does not tell (chunked)."""
-    if scenario.load in ("mix", "post", "full") or scenario.bulk:
+    if scenario.load in ("mix", "full") or scenario.bulk:
         return 0
     close = "Connection: close\r\n" if scenario.load == "close" else ""
     request = f"GET {scenario.path} HTTP/1.1\r\nHost: 127.0.0.1:{running.port}\r\n{close}\r\n"
@@ -328,10 +326,8 @@ def reply_length(running: Running, scenario: Scenario) -> int:
         while b"\r\n\r\n" not in reply:
             reply += connection.recv(65536)
     head = reply.partition(b"\r\n\r\n")[0].lower()
-    for line in head.split(b"\r\n"):
-        if line.startswith(b"content-length:"):
-            return len(head) + 4 + int(line.partition(b":")[2])
-    return 0
+    length = _content_length(head)
+    return 0 if length is None else len(head) + 4 + length
 
 
 def wrong_bytes(sample: Sample, scenario: Scenario, length: int) -> bool:
@@ -341,5 +337,5 @@ def wrong_bytes(sample: Sample, scenario: Scenario, length: int) -> bool:
     """
     if length == 0:
         return False
-    spare = length * scenario.connections * (scenario.size if scenario.load == "pipeline" else 1)
-    return not 0 <= sample.bytes - sample.requests * length <= spare
+    spare = length * scenario.connections * scenario.depth
+    return not 0 <= sample.bytes - sample.messages * length <= spare

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import report
-from http_load import Sample, Scenario
+from http_load import Scenario
 from http_scenarios import BARS
-
-Samples = dict[str, dict[str, list[Sample]]]
+from load import Sample
+from rounds import Samples
 
 
 def cpu(samples: list[Sample]) -> float:
@@ -25,7 +25,6 @@ def ratio(ours: list[Sample], peers: list[Sample]) -> float:
 def table(scenario: Scenario, found: dict[str, list[Sample]]) -> str:
     """One scenario: CPU per request (and KiB), latency, rate, how busy both sides were."""
     large = scenario.unit >= 1024
-    bound = scenario.load != "full"  # which never sleeps, so that it is always busy
     headers = [scenario.name, "us/req", "+-%", *(["ns/KiB"] if large else []), "/floor", "p50 us"]
     headers += ["p99 us", "req/s", "busy %", "load %", ""]
     rows = []
@@ -36,10 +35,10 @@ def table(scenario: Scenario, found: dict[str, list[Sample]]) -> str:
         row = [name, f"{figure:.2f}", f"{report.spread([s.cpu_us for s in samples]) * 100:.0f}"]
         row += [f"{figure * 1e3 / scenario.unit * 1024:.0f}"] if large else []
         row += [f"{ratio(samples, found['floor']):.2f}" if "floor" in found else "-"]
-        row += [f"{report.median([s.p50_us for s in samples]):.0f}"]
-        row += [f"{report.median([s.p99_us for s in samples]):.0f}"]
+        row += [f"{report.median([s.p50_ns / 1e3 for s in samples]):.0f}"]
+        row += [f"{report.median([s.p99_ns / 1e3 for s in samples]):.0f}"]
         row += [f"{report.median([s.rate for s in samples]):.0f}", f"{busy * 100:.0f}"]
-        row += [f"{load * 100:.0f}", "load-bound" if bound and load > 0.9 > busy else ""]
+        row += [f"{load * 100:.0f}", "load-bound" if load > 0.9 > busy else ""]
         rows.append(row)
     return report.table(headers, rows)
 

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from http_load import Scenario
-from http_servers import BYTES, FILE, FILE_BYTES, HELLO, MIX, UPLOAD
+from http_servers import BYTES, FILE, FILE_BYTES, HELLO, MIX, TWO, UPLOAD
 
 KIB = 1024
 SCENARIOS = (
-    Scenario("hello-1", HELLO, connections=1),
-    Scenario("hello-16", HELLO, connections=16),
+    # wrk's, which is often the limit itself
     Scenario("hello-64", HELLO),
-    Scenario("hello-512", HELLO, connections=512),
     Scenario("headers-64", HELLO, browser=True),
-    Scenario("pipeline-16", HELLO, "pipeline", size=16),
+    Scenario("pipeline-16", HELLO, "pipeline", depth=16),
+    # our own load's
     Scenario("full-1", HELLO, "full", connections=1),
+    Scenario("full-16", HELLO, "full", connections=16),
     Scenario("full-64", HELLO, "full"),
+    Scenario("full-512", HELLO, "full", connections=512),
     Scenario("full-headers-64", HELLO, "full", browser=True),
-    Scenario("full-pipeline-16", HELLO, "full", size=16),
+    Scenario("full-pipeline-16", HELLO, "full", depth=16),
+    Scenario("full-two-workers", TWO, "full"),
     Scenario("close-64", HELLO, "close"),
-    Scenario("post-1K", BYTES, "post", size=KIB),
-    Scenario("post-64K", BYTES, "post", size=64 * KIB),
-    Scenario("reply-1K", BYTES, path=f"/bytes/{KIB}", reply=KIB),
-    Scenario("reply-16K", BYTES, path=f"/bytes/{16 * KIB}", reply=16 * KIB),
-    Scenario("reply-64K", BYTES, path=f"/bytes/{64 * KIB}", reply=64 * KIB),
-    Scenario("reply-1M", BYTES, path=f"/bytes/{KIB * KIB}", reply=KIB * KIB, connections=8),
+    Scenario("post-1K", BYTES, "full", size=KIB),
+    Scenario("post-64K", BYTES, "full", size=64 * KIB),
+    Scenario("reply-1K", BYTES, "full", path=f"/bytes/{KIB}", reply=KIB),
+    Scenario("reply-16K", BYTES, "full", path=f"/bytes/{16 * KIB}", reply=16 * KIB),
+    Scenario("reply-64K", BYTES, "full", path=f"/bytes/{64 * KIB}", reply=64 * KIB),
+    Scenario("reply-1M", BYTES, "full", path=f"/bytes/{KIB * KIB}", reply=KIB * KIB, connections=8),
     Scenario("flask-mix", MIX, "mix"),
     Scenario("file-100M", FILE, "get", 1, path=f"/bytes/{FILE_BYTES}", reply=FILE_BYTES),
     Scenario("upload-100M", UPLOAD, "upload", 1, size=FILE_BYTES),
@@ -68,7 +70,6 @@ BARS: tuple[tuple[str, str, tuple[str, ...], float], ...] = (
     ("full-headers-64", "pyuring-epoll", ("granian-rsgi",), 0.35),
     ("full-headers-64", "pyuring-wsgi-epoll", ("fastwsgi",), 0.85),
     ("full-headers-64", "pyuring-wsgi-epoll", ("granian-wsgi",), 0.45),
-    ("hello-64", "pyuring-2", ("pyuring",), 1.15),
     ("flask-mix", "pyuring-wsgi", ("gunicorn-sync", "gunicorn-gthread"), 1.0),
     ("flask-mix", "pyuring-wsgi", ("granian-wsgi",), 1.0),
     ("flask-mix", "pyuring-wsgi", ("fastwsgi",), 1.0),

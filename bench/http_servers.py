@@ -36,6 +36,8 @@ APPS = "bench.peers.http_apps"
 FILE_BYTES = 100 * 1024 * 1024
 WWW = CACHE / "www"
 HELLO, BYTES, MIX, FILE, UPLOAD, SLOW = "hello", "bytes", "mix", "file", "upload", "slow"
+# Two workers on one core; ten thousand idle connections; a fixed rate, a collector at work.
+TWO, IDLE, TAIL = "two", "idle", "tail"
 # The WSGI application for each group; the other interfaces have one for all.
 WSGI_APPS = {
     HELLO: "wsgi",
@@ -44,6 +46,9 @@ WSGI_APPS = {
     FILE: "wsgi_file",
     UPLOAD: "wsgi_bytes",
     SLOW: "wsgi",
+    TWO: "wsgi",
+    IDLE: "wsgi",
+    TAIL: "wsgi",
 }
 HANDLERS = {
     HELLO: "handler",
@@ -51,6 +56,9 @@ HANDLERS = {
     FILE: "file_handler",
     UPLOAD: "upload_handler",
     SLOW: "handler",
+    TWO: "handler",
+    IDLE: "handler",
+    TAIL: "handler",
 }
 Command = Callable[[str, str], tuple[str, ...]]
 
@@ -91,16 +99,17 @@ def _script(name: str, interface: str = "wsgi") -> Command:
     return command
 
 
-def _granian(interface: str) -> Command:
-    arguments = f"--interface {interface} --port {{port}} --workers 1 --runtime-threads 1"
+def _granian(interface: str, workers: int = 1) -> Command:
+    arguments = f"--interface {interface} --port {{port}} --workers {workers} --runtime-threads 1"
     arguments += " --runtime-mode st --http 1 --no-ws --log-level error --no-access-log"
     arguments += " --http1-pipeline-flush"
     arguments += " --blocking-threads 1" if interface == "wsgi" else " --loop uvloop"
     return _module("granian", *arguments.split(), interface=interface)
 
 
-def _gunicorn(worker: str, *more: str) -> Command:
-    arguments = ("--worker-class", worker, "--workers", "1", "--bind", "127.0.0.1:{port}")
+def _gunicorn(worker: str, *more: str, workers: int = 1) -> Command:
+    arguments = ("--worker-class", worker, "--workers", str(workers))
+    arguments += ("--bind", "127.0.0.1:{port}")
     # Without a time limit: idle servers are stopped while another is measured.
     quiet = (
         "--timeout",
@@ -114,21 +123,33 @@ def _gunicorn(worker: str, *more: str) -> Command:
     return _module("gunicorn", *arguments, *quiet, *more)
 
 
+def _floor(python: str, group: str) -> tuple[str, ...]:
+    return (native("floor"), "--http")
+
+
 def _nginx(python: str, group: str) -> tuple[str, ...]:
     folder = str(WWW.parent)
     return ("nginx", "-p", folder, "-e", "stderr", "-c", f"{folder}/nginx-{group}.conf")
 
 
+NATIVE = ("floor", "nginx", "nginx-2", "raw-asyncio")  # nothing to install from PyPI
 CLOSE = ("close-64",)  # left out by servers that never close
+# What our own load does, which never opens a connection anew.
+_FULL = ("full-1", "full-16", "full-64", "full-512", "full-headers-64", "full-pipeline-16")
+_FULL += ("post-1K", "post-64K", "reply-1K", "reply-16K", "reply-64K", "reply-1M")
 _WSGI_GROUPS = (HELLO, BYTES, MIX, UPLOAD)
 _UVICORN = "--port {port} --loop uvloop --http httptools --no-access-log --log-level error"
-_UVICORN += " --lifespan off --ws none --workers 1"
+_UVICORN += " --lifespan off --ws none --workers"
 SERVERS = {
-    "floor": Kind(lambda python, group: (native("floor"), "--http"), (HELLO,), leaves_out=CLOSE),
+    "floor": Kind(_floor, (HELLO, IDLE, TAIL), leaves_out=CLOSE),
     "pyuring": Kind(
-        _pyuring("handler", HANDLERS), (HELLO, BYTES, FILE, UPLOAD, SLOW), "pyuring.http"
+        _pyuring("handler", HANDLERS),
+        (HELLO, BYTES, FILE, UPLOAD, SLOW, TWO, IDLE, TAIL),
+        "pyuring.http",
     ),
-    "pyuring-2": Kind(_pyuring("handler", HANDLERS, "--workers", "2"), (HELLO,), "pyuring.http"),
+    "pyuring-gc": Kind(_pyuring("handler", {TAIL: "gc_handler"}), (TAIL,), "pyuring.http"),
+    "pyuring-2": Kind(_pyuring("handler", HANDLERS, "--workers", "2"), (TWO,), "pyuring.http"),
+    "pyuring-wsgi-2": Kind(_pyuring("wsgi", WSGI_APPS, "--workers", "2"), (TWO,), "pyuring.wsgi"),
     "pyuring-epoll": Kind(
         _pyuring("handler", HANDLERS, "--tier", "none"),
         (HELLO, BYTES, FILE, UPLOAD),
@@ -138,42 +159,55 @@ SERVERS = {
         _pyuring("wsgi", WSGI_APPS, "--tier", "none"), _WSGI_GROUPS, "pyuring.wsgi"
     ),
     "pyuring-wsgi": Kind(_pyuring("wsgi", WSGI_APPS), (*_WSGI_GROUPS, FILE, SLOW), "pyuring.wsgi"),
-    "fastwsgi": Kind(_script("fastwsgi"), _WSGI_GROUPS, "fastwsgi"),
+    "fastwsgi": Kind(_script("fastwsgi"), (*_WSGI_GROUPS, TAIL), "fastwsgi"),
     "fastpysgi": Kind(_script("fastpysgi"), _WSGI_GROUPS, "fastpysgi"),
     "fastpysgi-asgi": Kind(_script("fastpysgi", "asgi"), (HELLO, BYTES, UPLOAD), "fastpysgi"),
     "bjoern": Kind(_script("bjoern"), _WSGI_GROUPS, "bjoern"),
     "granian-wsgi": Kind(_granian("wsgi"), _WSGI_GROUPS, "granian"),
-    "granian-rsgi": Kind(_granian("rsgi"), (HELLO, BYTES, UPLOAD), "granian"),
+    "granian-rsgi": Kind(_granian("rsgi"), (HELLO, BYTES, UPLOAD, IDLE, TAIL), "granian"),
+    "granian-wsgi-2": Kind(_granian("wsgi", 2), (TWO,), "granian"),
+    "granian-rsgi-2": Kind(_granian("rsgi", 2), (TWO,), "granian"),
     "uvicorn": Kind(
-        _module("uvicorn", *_UVICORN.split(), interface="asgi"), (HELLO, BYTES, UPLOAD), "uvicorn"
+        _module("uvicorn", *_UVICORN.split(), "1", interface="asgi"),
+        (HELLO, BYTES, UPLOAD, IDLE, TAIL),
+        "uvicorn",
+    ),
+    "uvicorn-2": Kind(
+        _module("uvicorn", *_UVICORN.split(), "2", interface="asgi"), (TWO,), "uvicorn"
     ),
     "gunicorn-sync": Kind(
         _gunicorn("sync"),
         (*_WSGI_GROUPS, FILE),
         "gunicorn",
         "closes after each reply: no keep-alive, no pipelining",
-        ("pipeline-16", "full-1", "full-64", "full-headers-64", "full-pipeline-16"),
+        ("pipeline-16", *_FULL),
     ),
     "gunicorn-gthread": Kind(
         _gunicorn("gthread", "--threads", "4", "--keep-alive", "75"),
         (*_WSGI_GROUPS, FILE),
         "gunicorn",
     ),
-    "aiohttp": Kind(_script("aiohttp", "own"), (HELLO, BYTES, FILE, UPLOAD), "aiohttp"),
+    "gunicorn-gthread-2": Kind(
+        _gunicorn("gthread", "--threads", "4", "--keep-alive", "75", workers=2),
+        (TWO,),
+        "gunicorn",
+    ),
+    "aiohttp": Kind(_script("aiohttp", "own"), (HELLO, BYTES, FILE, UPLOAD, IDLE, TAIL), "aiohttp"),
     "socketify": Kind(_script("socketify", "own"), (HELLO, BYTES, UPLOAD), "socketify"),
     "robyn": Kind(_script("robyn", "own"), (HELLO, BYTES, UPLOAD), "robyn"),
     "nginx": Kind(
         _nginx,
-        (HELLO, BYTES, FILE, UPLOAD, SLOW),
+        (HELLO, BYTES, FILE, UPLOAD, SLOW, IDLE, TAIL),
         note="replies of N bytes are files there, the upload is a PUT into one",
         leaves_out=("post-1K", "post-64K"),
     ),
+    "nginx-2": Kind(_nginx, (TWO,)),
     "raw-uvloop": Kind(_script("raw-uvloop", "own"), (HELLO,), "uvloop", "parses nothing", CLOSE),
     "raw-asyncio": Kind(_script("raw-asyncio", "own"), (HELLO,), "", "parses nothing", CLOSE),
 }
 
 _NGINX = """
-daemon off; worker_processes 1; pid nginx-{group}.pid; worker_rlimit_nofile 20000;
+daemon off; worker_processes {workers}; pid nginx-{group}.pid; worker_rlimit_nofile 20000;
 events {{ worker_connections 16384; }}
 http {{
   access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; server_tokens off;
@@ -193,7 +227,7 @@ http {{
 
 def interpreter(name: str, base: str, group: str = HELLO) -> str:
     """The interpreter that has what the server and its application need."""
-    if group != MIX and (name.startswith("pyuring") or name in ("floor", "nginx", "raw-asyncio")):
+    if group != MIX and (name.startswith("pyuring") or name in NATIVE):
         return base
     if name == "robyn":
         return peers_python(base, ROBYN)
@@ -202,7 +236,7 @@ def interpreter(name: str, base: str, group: str = HELLO) -> str:
 
 def unavailable(name: str, python: str) -> str:
     """Why the server cannot be started here, or an empty string."""
-    if name == "nginx":
+    if name.startswith("nginx"):
         with contextlib.suppress(FileNotFoundError):
             subprocess.run(["nginx", "-v"], capture_output=True, check=False)
             return ""
@@ -251,8 +285,9 @@ def start(name: str, group: str, python: str, nice: int) -> Iterator[Running]:
             yield running
         return
     port = free_port()
-    if name == "nginx":
-        configuration = _NGINX.format(port=port, group=group, www=WWW)
+    if name.startswith("nginx"):
+        workers = 2 if name == "nginx-2" else 1
+        configuration = _NGINX.format(port=port, group=group, www=WWW, workers=workers)
         (CACHE / f"nginx-{group}.conf").write_text(configuration)
     server = replace(server, command=tuple(word.replace("{port}", str(port)) for word in command))
     with launched(server, nice) as (process, log):

@@ -17,7 +17,8 @@ from typing import Any
 
 import report
 from harness import BENCH, LOAD_CORE, SERVER_CORE, BenchError, Running, pinned
-from http_load import Sample, Scenario, wrk
+from http_load import Scenario, wrk
+from load import Sample
 
 SCENARIO = Scenario("slow", "slow")
 CLIENTS = str(BENCH / "peers" / "http_slow.py")
@@ -42,7 +43,7 @@ class Slow:
         return self.without.cpu_us / self.beside.cpu_us
 
 
-def beside_slow_clients(running: Running, count: int, seconds: int, nice: int) -> Slow:
+def beside_slow_clients(running: Running, count: int, seconds: float, nice: int) -> Slow:
     """Measure without slow clients, then beside them, and wait until those have ended."""
     without = wrk(running, SCENARIO, seconds, nice)
     with _clients(running.port, count, nice) as process:

@@ -96,11 +96,11 @@ def settled(running: Running) -> int:
         time.sleep(0.5)
 
 
-def wait_for_files(running: Running, at_least: int = 0, at_most: int = 1 << 30) -> int:
+def wait_for_files(pid: int, at_least: int = 0, at_most: int = 1 << 30) -> int:
     """How many descriptors the server has, once the number is in the range (ten seconds)."""
     deadline = time.monotonic() + 10
     while True:
-        count = open_files(running.pid)
+        count = open_files(pid)
         if at_least <= count <= at_most or time.monotonic() > deadline:
             return count
         time.sleep(0.05)
@@ -112,13 +112,13 @@ def measure(running: Running, count: int) -> Idle:
     start = settled(running)
     with clients(running.port, count) as many:
         many.expect("connected")
-        if wait_for_files(running, at_least=files + count) < files + count:
+        if wait_for_files(running.pid, at_least=files + count) < files + count:
             raise BenchError(f"{running.server.name} did not accept {count} connections")
         connected = settled(running)
         many.tell("echo")
         echoed = settled(running)
         many.tell("close")
-        left = wait_for_files(running, at_most=files) - files
+        left = wait_for_files(running.pid, at_most=files) - files
         closed = settled(running)
     each = ((value - start) / count for value in (connected, echoed, closed))
     first, second, third = each

@@ -136,7 +136,7 @@ pub fn run(options: *const load.Options, pattern: *const net.Pattern, report: *l
         .slots = slots,
     };
     var schedule = load.Schedule.init(options);
-    while (schedule.turn(report)) {
+    while (schedule.turn(report, false)) {
         loop.refill();
         loop.poll(100);
     }

@@ -1,5 +1,7 @@
 //! The echo load: every connection keeps `depth` messages in flight and checks each byte that
-//! comes back against its place in its own stream; or against a fixed reply (load_fixed.zig).
+//! comes back against its place in its own stream; or against a fixed reply (load_fixed.zig); or, of
+//! a broadcast, in the first connection's stream, which alone sends. With a rate messages are due on
+//! a schedule, and their time begins when they were due, not when they could be sent at last.
 //! Owns the connections and the accounting; load_ring.zig and load_epoll.zig move the bytes, the
 //! first being cheaper, so that the server under test is what limits the rate.
 
@@ -17,8 +19,10 @@ pub const Connection = struct {
     /// Bytes handed to the kernel, and bytes that came back right.
     sent: u64 = 0,
     received: u64 = 0,
-    /// When each message in flight was sent, a ring of `depth`.
+    /// When each message in flight was sent, or was due, a ring of `depth`.
     sent_at: []u64,
+    /// Messages that the schedule has had due so far.
+    due: u64 = 0,
     open: bool = true,
     /// For the transport: room is waited for (epoll), a send is in flight (ring).
     sending: bool = false,
@@ -27,11 +31,12 @@ pub const Connection = struct {
 /// What is sent and what must come back.
 pub const Content = union(enum) {
     echo: *const net.Pattern,
+    broadcast: *const net.Pattern,
     fixed: *const Fixed,
 
     fn piece(content: Content, connection: *const Connection, len: u64) []const u8 {
         return switch (content) {
-            .echo => |pattern| pattern.at(connection.stream, connection.sent, @intCast(@min(len, net.piece_max))),
+            .echo, .broadcast => |pattern| pattern.at(connection.stream, connection.sent, @intCast(@min(len, net.piece_max))),
             .fixed => |fixed| fixed.piece(connection.sent, len),
         };
     }
@@ -39,6 +44,7 @@ pub const Content = union(enum) {
     fn is_right(content: Content, connection: *const Connection, bytes: []const u8) bool {
         return switch (content) {
             .echo => |pattern| std.mem.eql(u8, pattern.at(connection.stream, connection.received, bytes.len), bytes),
+            .broadcast => |pattern| std.mem.eql(u8, pattern.at(0, connection.received, bytes.len), bytes),
             .fixed => |fixed| fixed.is_right(connection.received, bytes),
         };
     }
@@ -51,12 +57,41 @@ pub const Echo = struct {
     connections: []Connection,
     /// Nothing new is sent, what was sent is awaited.
     stopping: bool = false,
+    /// Messages of a broadcast that have come, over all connections.
+    arrived: u64 = 0,
+    /// When the schedule began, and how many messages have been due since.
+    began_ns: u64 = 0,
+    issued: u64 = 0,
 
     /// What the connection may send now; empty when its depth is used up.
     pub fn next_piece(echo: *const Echo, connection: *const Connection) []const u8 {
         if (echo.stopping) return "";
-        const allowed = (connection.received / echo.options.reply + echo.options.depth) * echo.options.size;
-        return echo.content.piece(connection, allowed - connection.sent);
+        const options = echo.options;
+        var allowed = connection.received / options.reply + options.depth;
+        if (echo.content == .broadcast) {
+            allowed = if (connection.stream == 0) echo.arrived / echo.connections.len + 1 else 0;
+        }
+        // What has begun is finished, though the schedule counts whole messages.
+        if (options.rate > 0) allowed = @min(allowed, connection.due);
+        return echo.content.piece(connection, allowed * options.size -| connection.sent);
+    }
+
+    /// Who may have something to send after this one has received.
+    pub fn sender(echo: *const Echo, connection: *Connection) *Connection {
+        return if (echo.content == .broadcast) &echo.connections[0] else connection;
+    }
+
+    /// The next connection for which a message has become due, if any has.
+    pub fn next_due(echo: *Echo, now: u64) ?*Connection {
+        if (echo.options.rate == 0 or echo.stopping or echo.due_at(echo.issued) > now) return null;
+        const connection = &echo.connections[@intCast(echo.issued % echo.connections.len)];
+        echo.issued += 1;
+        connection.due += 1;
+        return connection;
+    }
+
+    fn due_at(echo: *const Echo, number: u64) u64 {
+        return echo.began_ns + number * std.time.ns_per_s / echo.options.rate;
     }
 
     /// Account for bytes handed over; a message's clock starts with its first byte.
@@ -65,7 +100,9 @@ pub const Echo = struct {
         var message = std.math.divCeil(u64, connection.sent, size) catch unreachable;
         connection.sent += len;
         while (message * size < connection.sent) : (message += 1) {
-            connection.sent_at[message % echo.options.depth] = now;
+            const due = echo.options.rate > 0;
+            connection.sent_at[@intCast(message % echo.options.depth)] =
+                if (due) echo.due_at(message * echo.connections.len + connection.stream) else now;
         }
     }
 
@@ -73,7 +110,11 @@ pub const Echo = struct {
     pub fn received(echo: *Echo, connection: *Connection, bytes: []const u8, now: u64) bool {
         const size = echo.options.reply;
         // An echo comes back byte by byte, a reply only after its whole request.
-        const due = if (echo.content == .echo) connection.sent else connection.sent / echo.options.size * size;
+        const due = switch (echo.content) {
+            .echo => connection.sent,
+            .broadcast => echo.connections[0].sent,
+            .fixed => connection.sent / echo.options.size * size,
+        };
         const early = connection.received + bytes.len > due;
         const right = !early and echo.content.is_right(connection, bytes);
         if (early or (echo.options.verify == 1 and !right)) {
@@ -84,7 +125,9 @@ pub const Echo = struct {
         connection.received += bytes.len;
         while (message < connection.received / size) : (message += 1) {
             echo.report.messages += 1;
-            echo.report.latency.add(now - connection.sent_at[message % echo.options.depth]);
+            echo.arrived += 1;
+            const sent_at = echo.sender(connection).sent_at[@intCast(message % echo.options.depth)];
+            echo.report.latency.add(now -| sent_at);
         }
         return true;
     }
@@ -92,6 +135,9 @@ pub const Echo = struct {
     /// Messages that were sent whole and have not come back; a part of one is of no interest.
     fn outstanding(echo: *const Echo) u64 {
         const options = echo.options;
+        if (echo.content == .broadcast) {
+            return echo.connections[0].sent / options.size * echo.connections.len - echo.arrived;
+        }
         var sum: u64 = 0;
         for (echo.connections) |connection| {
             if (connection.open) sum += connection.sent / options.size - connection.received / options.reply;
@@ -114,13 +160,19 @@ pub fn run(options: *const load.Options, content: Content, report: *load.Report)
     const ring = options.io != .epoll and by_ring.init(echo);
     if (!ring and options.io == .ring) net.die("--io ring: io_uring is refused here", .{});
     if (!ring) by_epoll.init(echo);
-    const poll: *const fn () void = if (ring) by_ring.poll else by_epoll.poll;
+    const poll: *const fn () bool = if (ring) by_ring.poll else by_epoll.poll;
+    echo.began_ns = net.monotonic_ns();
     var schedule = load.Schedule.init(options);
-    while (schedule.turn(report)) poll();
+    var idle = false;
+    while (schedule.turn(report, idle)) idle = !poll();
+    if (options.rate > 0) {
+        report.behind = echo.issued;
+        for (echo.connections) |connection| report.behind -|= connection.sent / options.size;
+    }
     const messages = report.messages;
     echo.stopping = true;
     const deadline = net.monotonic_ns() + 5 * std.time.ns_per_s;
-    while (echo.outstanding() > 0 and net.monotonic_ns() < deadline) poll();
+    while (echo.outstanding() > 0 and net.monotonic_ns() < deadline) _ = poll();
     report.missing += echo.outstanding();
     report.messages = messages;
 }
@@ -137,6 +189,16 @@ fn connect(echo: *Echo, connection: *Connection, stream: u32) void {
     var wait = [1]linux.pollfd{.{ .fd = connection.fd, .events = linux.POLL.OUT, .revents = 0 }};
     if (linux.poll(&wait, 1, 5000) != 1) net.die("connect: no answer in 5 s", .{});
     if (wait[0].revents & linux.POLL.ERR != 0) net.die("connect: refused", .{});
+    if (echo.content == .broadcast) await_welcome(connection);
+}
+
+/// A server that broadcasts says with one byte that the connection will be told everything from now on.
+fn await_welcome(connection: *Connection) void {
+    var wait = [1]linux.pollfd{.{ .fd = connection.fd, .events = linux.POLL.IN, .revents = 0 }};
+    if (linux.poll(&wait, 1, 5000) != 1) net.die("connect: no welcome in 5 s", .{});
+    var byte: [1]u8 = undefined;
+    const count = net.must(linux.recvfrom(connection.fd, &byte, 1, 0, null, null), "recv");
+    if (count != 1) net.die("connect: no welcome", .{});
 }
 
 pub fn close(connection: *Connection) void {

@@ -21,12 +21,17 @@ pub fn init(the_echo: *load_echo.Echo) void {
     }
 }
 
-/// One turn; it ends after a tenth of a second at the latest.
-pub fn poll() void {
+/// One turn, which ends after a tenth of a second at the latest; false when there was nothing.
+pub fn poll() bool {
+    const due = echo.options.rate > 0;
+    if (due) while (echo.next_due(net.monotonic_ns())) |connection| {
+        if (connection.open) send(connection, net.monotonic_ns());
+    };
     var events: [256]linux.epoll_event = undefined;
     const rc = linux.epoll_wait(epoll, &events, events.len, if (echo.options.spin == 1) 0 else 100);
-    if (linux.errno(rc) == .INTR) return;
-    for (events[0..net.must(rc, "epoll_wait")]) |event| {
+    if (linux.errno(rc) == .INTR) return due;
+    const count = net.must(rc, "epoll_wait");
+    for (events[0..count]) |event| {
         const connection = &echo.connections[event.data.u32];
         if (!connection.open) continue;
         if (event.events == linux.EPOLL.OUT) {
@@ -35,6 +40,7 @@ pub fn poll() void {
             receive(connection);
         }
     }
+    return count > 0;
 }
 
 fn send(connection: *Connection, now: u64) void {
@@ -68,7 +74,7 @@ fn receive(connection: *Connection) void {
     if (rc == 0) return lose(connection);
     const now = net.monotonic_ns();
     if (!echo.received(connection, buffer[0..rc], now)) return drop(connection);
-    send(connection, now);
+    send(echo.sender(connection), now);
 }
 
 fn lose(connection: *Connection) void {

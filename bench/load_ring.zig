@@ -99,13 +99,21 @@ fn send(connection: *Connection, now: u64) void {
     echo.sent(connection, piece.len, now);
 }
 
-/// One turn: submit, wait for something, handle what there is.
-pub fn poll() void {
+/// One turn: submit, wait for something, handle what there is; false when there was nothing.
+pub fn poll() bool {
     const spin = echo.options.spin == 1;
+    var sent = false;
+    if (echo.options.rate > 0) {
+        const now = net.monotonic_ns();
+        while (echo.next_due(now)) |connection| {
+            sent = true;
+            if (connection.open) send(connection, now);
+        }
+    }
     const submitted = ring.flush_sq();
     _ = ring.enter(submitted, @intFromBool(!spin), linux.IORING_ENTER_GETEVENTS) catch |err|
         switch (err) {
-            error.SignalInterrupt => return,
+            error.SignalInterrupt => return sent,
             else => net.die("io_uring_enter: {s}", .{@errorName(err)}),
         };
     var cqes: [256]linux.io_uring_cqe = undefined;
@@ -120,6 +128,7 @@ pub fn poll() void {
             on_received(connection, cqe, now);
         }
     }
+    return sent or count > 0;
 }
 
 fn on_sent(connection: *Connection, cqe: linux.io_uring_cqe, now: u64) void {
@@ -141,7 +150,7 @@ fn on_received(connection: *Connection, cqe: linux.io_uring_cqe, now: u64) void 
     if (cqe.res == 0) return lose(connection);
     if (cqe.res < 0 and cqe.err() != .NOBUFS) return lose(connection);
     if (cqe.flags & linux.IORING_CQE_F_MORE == 0) arm(connection);
-    send(connection, now);
+    send(echo.sender(connection), now);
 }
 
 fn lose(connection: *Connection) void {

@@ -10,7 +10,17 @@ import os
 import subprocess
 from pathlib import Path
 
-from harness import BENCH, ROOT, BenchError, Running, Server, native, peers_python, serving
+from harness import (
+    BENCH,
+    ROOT,
+    BenchError,
+    Running,
+    Server,
+    native,
+    peers_python,
+    put_to_sleep,
+    serving,
+)
 
 LOOP_ECHO = str(BENCH / "peers" / "loop_echo.py")
 NAMES = (
@@ -72,13 +82,16 @@ def has_ring(running: Running) -> bool:
 
 
 def start(stack: contextlib.ExitStack, name: str, python: str, nice: int) -> Running:
-    """Start a server for as long as the stack lives, in the mode its name says.
+    """Start a server for as long as the stack lives, in the mode its name says, and stop it.
+
+    `rounds.Rounds` lets it run when it is its turn.
 
     zloop falls back to epoll without a word when its ring cannot be had: it gets three attempts.
     """
     for _ in range(3):
         running = stack.enter_context(serving(server(name, python), nice))
         if name != "zloop" or has_ring(running):
+            put_to_sleep(running.pid)
             return running
     raise BenchError("zloop did not switch to io_uring: its figures would mislead")
 

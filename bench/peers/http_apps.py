@@ -6,6 +6,7 @@ number of bytes that came. Nothing here opens a socket, and pyuring is imported 
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Awaitable, Callable, Iterable
 from functools import cache
@@ -31,6 +32,18 @@ def body_of(path: str) -> bytes:
 
 def handler(request: Any) -> Any:
     """The smallest handler for pyuring, which answers a str as text."""
+    return HELLO
+
+
+def gc_handler(request: Any) -> Any:
+    """Hello that leaves a cycle behind, so that Python's collector runs again and again.
+
+    `/collections` says how often it has run so far, whole collections last.
+    """
+    garbage: list[Any] = []
+    garbage.append(garbage)
+    if request.path == "/collections":
+        return " ".join(str(one["collections"]) for one in gc.get_stats())
     return HELLO
 
 
