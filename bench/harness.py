@@ -13,6 +13,7 @@ import platform
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -158,8 +159,10 @@ def take_priority(nice: int) -> None:
 
 
 @contextlib.contextmanager
-def launched(server: Server, nice: int = 0) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Run the server on its core for the length of the block; its output is in that descriptor."""
+def launched(
+    server: Server, nice: int = 0, core: int = SERVER_CORE
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Run the server on a core for the length of the block; its output is in that descriptor."""
     environment = {**os.environ, **server.env}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
@@ -169,7 +172,7 @@ def launched(server: Server, nice: int = 0) -> Iterator[tuple[subprocess.Popen[b
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            preexec_fn=pinned(SERVER_CORE, nice),
+            preexec_fn=pinned(core, nice),
         )
         try:
             yield process, log.fileno()
@@ -179,14 +182,39 @@ def launched(server: Server, nice: int = 0) -> Iterator[tuple[subprocess.Popen[b
 
 
 @contextlib.contextmanager
-def serving(server: Server, nice: int = 0, timeout: float = 20.0) -> Iterator[Running]:
+def serving(
+    server: Server, nice: int = 0, timeout: float = 20.0, core: int = SERVER_CORE
+) -> Iterator[Running]:
     """Run a server that says where it listens; kill it afterwards."""
-    with launched(server, nice) as (process, log):
+    with launched(server, nice, core) as (process, log):
         line = _ready_line(server, process, log, timeout)
         match = re.search(r"listening on \S*:(\d+)", line)
         if match is None:
             raise BenchError(f"{server.name}: no port in {line!r}")
         yield Running(server, process, int(match[1]), line)
+
+
+@contextlib.contextmanager
+def listening(server: Server, port: int, nice: int = 0, timeout: float = 30.0) -> Iterator[Running]:
+    """Run a server that was told its port; the block begins when it accepts connections there."""
+    with launched(server, nice) as (process, log):
+        deadline = time.monotonic() + timeout
+        while True:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            if process.poll() is not None or time.monotonic() > deadline:
+                said = os.pread(log, 65536, 0).decode(errors="replace").strip()[-2000:]
+                raise BenchError(f"{server.name} did not start:\n{said}")
+            time.sleep(0.05)
+        yield Running(server, process, port, f"listening on 127.0.0.1:{port}")
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
 
 
 def _ready_line(server: Server, process: subprocess.Popen[bytes], log: int, timeout: float) -> str:

@@ -8,10 +8,7 @@ without an access log, with the settings that their documentation names as faste
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +17,10 @@ from harness import (
     BENCH,
     CACHE,
     ROOT,
-    BenchError,
     Running,
     Server,
-    launched,
+    free_port,
+    listening,
     native,
     peers_one_by_one,
     peers_python,
@@ -252,13 +249,6 @@ def unavailable(name: str, python: str) -> str:
     return done.stderr.strip().rpartition("\n")[2] if done.returncode else ""
 
 
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
-
-
 def prepare_files() -> Path:
     """Write the static files once: 100 MiB, and those that nginx serves as /bytes/N."""
     folder = WWW / "bytes"
@@ -290,21 +280,9 @@ def start(name: str, group: str, python: str, nice: int) -> Iterator[Running]:
         configuration = _NGINX.format(port=port, group=group, www=WWW, workers=workers)
         (CACHE / f"nginx-{group}.conf").write_text(configuration)
     server = replace(server, command=tuple(word.replace("{port}", str(port)) for word in command))
-    with launched(server, nice) as (process, log):
-        deadline = time.monotonic() + 30
-        while True:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise BenchError(f"{name} did not start:\n{_tail(log)}")
-            time.sleep(0.05)
-        yield Running(server, process, port, f"listening on 127.0.0.1:{port}")
+    with listening(server, port, nice) as running:
+        yield running
 
 
 def _environment() -> dict[str, str]:
     return {"PYTHONPATH": str(ROOT), "BENCH_FILE": str(WWW / "bytes" / str(FILE_BYTES))}
-
-
-def _tail(log: int) -> str:
-    return os.pread(log, 65536, 0).decode(errors="replace").strip()[-2000:]

@@ -50,7 +50,7 @@ pub const Report = struct {
     disconnects: u64 = 0,
     refused: u64 = 0,
     missing: u64 = 0,
-    /// Messages that the schedule had due in the end and that were not even sent.
+    /// Messages that were due by the end of the window and had not been sent by then.
     behind: u64 = 0,
     started_ns: u64 = 0,
     ended_ns: u64 = 0,

@@ -65,8 +65,9 @@ pub const Echo = struct {
 
     /// What the connection may send now; empty when its depth is used up.
     pub fn next_piece(echo: *const Echo, connection: *const Connection) []const u8 {
-        if (echo.stopping) return "";
         const options = echo.options;
+        // What was due in the window is sent late rather than left out of its latencies.
+        if (echo.stopping and options.rate == 0) return "";
         var allowed = connection.received / options.reply + options.depth;
         if (echo.content == .broadcast) {
             allowed = if (connection.stream == 0) echo.arrived / echo.connections.len + 1 else 0;
@@ -140,7 +141,8 @@ pub const Echo = struct {
         }
         var sum: u64 = 0;
         for (echo.connections) |connection| {
-            if (connection.open) sum += connection.sent / options.size - connection.received / options.reply;
+            const wanted = if (options.rate > 0) connection.due else connection.sent / options.size;
+            if (connection.open) sum += wanted - connection.received / options.reply;
         }
         return sum;
     }

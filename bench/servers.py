@@ -1,4 +1,4 @@
-"""The servers that echo: pyuring, the event loops and the native floors, by name.
+"""The servers of messages: pyuring, the event loops and the native floors, by name.
 
 Owns how each is started. Never decides which are compared: the benchmarks do.
 """
@@ -22,7 +22,13 @@ from harness import (
     serving,
 )
 
+PEERS = os.pathsep.join((str(BENCH / "peers"), str(ROOT)))
 LOOP_ECHO = str(BENCH / "peers" / "loop_echo.py")
+APPS = {
+    "protocol": "examples.echo:Echo",
+    "broadcast": "bench.peers.loop_echo:Broadcast",
+    "proxy": "examples.proxy:Proxy",
+}
 NAMES = (
     "pyuring",
     "pyuring-buffered",
@@ -43,24 +49,26 @@ _ZLOOP_NOTE = (
 )
 
 
-def server(name: str, python: str) -> Server:
-    """The server of that name; Python ones run on `python` (see harness.peers_python)."""
+def server(name: str, python: str, service: str = "protocol", target: str = "") -> Server:
+    """The server of that name; Python ones run on `python` (see harness.peers_python).
+
+    It echoes, or gives another service: "broadcast", or "proxy" to a target.
+    """
     if name in ("epoll", "floor"):
         return Server(name, (native("epoll_echo" if name == "epoll" else "floor"),))
-    if name.startswith("pyuring"):
-        variant = name.partition("-")[2]
-        app = "examples.echo:Echo"
-        if variant == "buffered":
-            app, variant = "bench.peers.loop_echo:BufferedEcho", ""
-        serve = (python, "-m", "pyuring", "serve", app, "--bind", "127.0.0.1:0")
-        return Server(name, (*serve, "--tier", variant or "auto"))
+    env = {"PROXY_TARGET": target}
     loop, _, style = name.partition("-")
-    style = "buffered" if style == "buffered" else "protocol"
+    if loop == "pyuring":
+        app = "bench.peers.loop_echo:BufferedEcho" if style == "buffered" else APPS[service]
+        tier = style if style not in ("", "buffered") else "auto"
+        serve = (python, "-m", "pyuring", "serve", app, "--bind", "127.0.0.1:0")
+        return Server(name, (*serve, "--tier", tier), env | {"PYTHONPATH": PEERS})
+    style = "buffered" if style == "buffered" else service
     command = (python, LOOP_ECHO, loop, style)
     if name == "zloop":
-        env = {"ZLOOP_IO_URING": "completion"}
+        env["ZLOOP_IO_URING"] = "completion"
         return Server(name, command, env, verify=False, churns=False, note=_ZLOOP_NOTE)
-    return Server(name, command, {"ZLOOP_IO_URING": ""})
+    return Server(name, command, env | {"ZLOOP_IO_URING": ""})
 
 
 def python_for(names: list[str], base: str) -> str:
@@ -81,7 +89,14 @@ def has_ring(running: Running) -> bool:
     return False
 
 
-def start(stack: contextlib.ExitStack, name: str, python: str, nice: int) -> Running:
+def start(
+    stack: contextlib.ExitStack,
+    name: str,
+    python: str,
+    nice: int,
+    service: str = "protocol",
+    target: str = "",
+) -> Running:
     """Start a server for as long as the stack lives, in the mode its name says, and stop it.
 
     `rounds.Rounds` lets it run when it is its turn.
@@ -89,7 +104,7 @@ def start(stack: contextlib.ExitStack, name: str, python: str, nice: int) -> Run
     zloop falls back to epoll without a word when its ring cannot be had: it gets three attempts.
     """
     for _ in range(3):
-        running = stack.enter_context(serving(server(name, python), nice))
+        running = stack.enter_context(serving(server(name, python, service, target), nice))
         if name != "zloop" or has_ring(running):
             put_to_sleep(running.pid)
             return running

@@ -1,8 +1,8 @@
-"""One echo server for every event loop that speaks asyncio: asyncio, uvloop, zloop, rloop.
+"""One server for every event loop that speaks asyncio: asyncio, uvloop, zloop, rloop.
 
-Run as `python loop_echo.py LOOP protocol|buffered`; prints its address on stderr. The protocol
-class is the one of examples/echo.py, so that loops are compared and not the classes on them.
-Never imports pyuring.
+Run as `python loop_echo.py LOOP protocol|buffered|broadcast|proxy`; prints its address on stderr.
+The protocol classes are those of examples/echo.py and examples/proxy.py, or run on pyuring as they
+are, so that loops are compared and not the classes on them. Never imports pyuring.
 
 rloop 0.5.0 closes its listener when serve_forever() follows create_server(), which has started it
 already: nobody's serve_forever() is called here.
@@ -14,7 +14,9 @@ import asyncio
 import socket
 import sys
 from collections.abc import Callable
-from typing import cast
+from typing import ClassVar, cast
+
+from loop_proxy import Proxy
 
 
 class Echo(asyncio.Protocol):
@@ -45,9 +47,29 @@ class BufferedEcho(asyncio.BufferedProtocol):
         self.transport.write(bytes(self.view[:nbytes]))
 
 
+class Broadcast(asyncio.Protocol):
+    """Send what comes from one to all; a byte in the beginning says that one has joined."""
+
+    members: ClassVar[set[Broadcast]] = set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.members.add(self)
+        self.transport.write(b"+")
+
+    def data_received(self, data: bytes) -> None:
+        for member in self.members:
+            member.transport.write(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.members.discard(self)
+
+
 STYLES: dict[str, Callable[[], asyncio.BaseProtocol]] = {
     "protocol": Echo,
     "buffered": BufferedEcho,
+    "broadcast": Broadcast,
+    "proxy": Proxy,
 }
 
 
