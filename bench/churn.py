@@ -107,6 +107,11 @@ def print_comparison(found: dict[str, list[Sample]]) -> list[dict[str, Any]]:
     ]
     headers = ("churn", "conn/CPU s", "+-%", "conn/s", "busy %", "errors")
     print(report.table(headers, rows), end="\n\n")
+    return bars_of(found)
+
+
+def bars_of(found: dict[str, list[Sample]]) -> list[dict[str, Any]]:
+    """The bars whose two sides are there."""
     bars = []
     # Multishot receives must not lose to single-shot ones when connections are short (F31).
     for peer, limit in (("uvloop", LIMIT), ("pyuring-mid", SINGLE_SHOT_LIMIT)):

@@ -68,7 +68,6 @@ class Kind:
     groups: tuple[str, ...]
     module: str = ""
     note: str = ""
-    leaves_out: tuple[str, ...] = ()
 
 
 def _pyuring(interface: str, apps: dict[str, str], *more: str) -> Command:
@@ -130,15 +129,11 @@ def _nginx(python: str, group: str) -> tuple[str, ...]:
 
 
 NATIVE = ("floor", "nginx", "nginx-2", "raw-asyncio")  # nothing to install from PyPI
-CLOSE = ("close-64",)  # left out by servers that never close
-# What our own load does, which never opens a connection anew.
-_FULL = ("full-1", "full-16", "full-64", "full-512", "full-headers-64", "full-pipeline-16")
-_FULL += ("post-1K", "post-64K", "reply-1K", "reply-16K", "reply-64K", "reply-1M")
 _WSGI_GROUPS = (HELLO, BYTES, MIX, UPLOAD)
 _UVICORN = "--port {port} --loop uvloop --http httptools --no-access-log --log-level error"
 _UVICORN += " --lifespan off --ws none --workers"
 SERVERS = {
-    "floor": Kind(_floor, (HELLO, IDLE, TAIL), leaves_out=CLOSE),
+    "floor": Kind(_floor, (HELLO, IDLE, TAIL)),
     "pyuring": Kind(
         _pyuring("handler", HANDLERS),
         (HELLO, BYTES, FILE, UPLOAD, SLOW, TWO, IDLE, TAIL),
@@ -161,12 +156,12 @@ SERVERS = {
     "fastpysgi-asgi": Kind(_script("fastpysgi", "asgi"), (HELLO, BYTES, UPLOAD), "fastpysgi"),
     "bjoern": Kind(_script("bjoern"), _WSGI_GROUPS, "bjoern"),
     "granian-wsgi": Kind(_granian("wsgi"), _WSGI_GROUPS, "granian"),
-    "granian-rsgi": Kind(_granian("rsgi"), (HELLO, BYTES, UPLOAD, IDLE, TAIL), "granian"),
+    "granian-rsgi": Kind(_granian("rsgi"), (HELLO, BYTES, UPLOAD, SLOW, IDLE, TAIL), "granian"),
     "granian-wsgi-2": Kind(_granian("wsgi", 2), (TWO,), "granian"),
     "granian-rsgi-2": Kind(_granian("rsgi", 2), (TWO,), "granian"),
     "uvicorn": Kind(
         _module("uvicorn", *_UVICORN.split(), "1", interface="asgi"),
-        (HELLO, BYTES, UPLOAD, IDLE, TAIL),
+        (HELLO, BYTES, UPLOAD, SLOW, IDLE, TAIL),
         "uvicorn",
     ),
     "uvicorn-2": Kind(
@@ -177,7 +172,6 @@ SERVERS = {
         (*_WSGI_GROUPS, FILE),
         "gunicorn",
         "closes after each reply: no keep-alive, no pipelining",
-        ("pipeline-16", *_FULL),
     ),
     "gunicorn-gthread": Kind(
         _gunicorn("gthread", "--threads", "4", "--keep-alive", "75"),
@@ -196,11 +190,10 @@ SERVERS = {
         _nginx,
         (HELLO, BYTES, FILE, UPLOAD, SLOW, IDLE, TAIL),
         note="replies of N bytes are files there, the upload is a PUT into one",
-        leaves_out=("post-1K", "post-64K"),
     ),
     "nginx-2": Kind(_nginx, (TWO,)),
-    "raw-uvloop": Kind(_script("raw-uvloop", "own"), (HELLO,), "uvloop", "parses nothing", CLOSE),
-    "raw-asyncio": Kind(_script("raw-asyncio", "own"), (HELLO,), "", "parses nothing", CLOSE),
+    "raw-uvloop": Kind(_script("raw-uvloop", "own"), (HELLO,), "uvloop", "parses nothing"),
+    "raw-asyncio": Kind(_script("raw-asyncio", "own"), (HELLO,), "", "parses nothing"),
 }
 
 _NGINX = """

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+import http_excluded
 import http_servers
 from harness import BenchError, Running, put_to_sleep
 from http_load import Scenario, check, measure, reply_length, wrong_bytes
@@ -22,7 +23,14 @@ from syscalls import Counters
 class Session:
     """One run's HTTP part; its figures are put into the rounds."""
 
-    def __init__(self, rounds: Rounds, python: str, nice: int) -> None:
+    def __init__(
+        self,
+        rounds: Rounds,
+        python: str,
+        nice: int,
+        excluded: Callable[[str, str], str] = http_excluded.reason,
+    ) -> None:
+        self.excluded = excluded
         self.rounds = rounds
         self.python = python
         self.nice = nice
@@ -82,11 +90,7 @@ class Session:
                 raise BenchError(f"replies of another length than {lengths[name]}: {sample}")
             return sample
 
-        wanted = [
-            one
-            for one in running
-            if scenario.name not in http_servers.SERVERS[one.server.name].leaves_out
-        ]
+        wanted = [one for one in running if not self.excluded(one.server.name, scenario.name)]
         looked_at = functools.partial(check, scenario=scenario)
         self.rounds.scenario(scenario.name, wanted, window, looked_at)
 

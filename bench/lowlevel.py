@@ -58,15 +58,15 @@ def data_file(mebibytes: int) -> str:
     return str(path)
 
 
-def once(python: str, library: str, work: str, file: str, options: argparse.Namespace) -> float:
+def once(python: str, library: str, work: str, file: str, seconds: float, nice: int) -> float:
     """One process, one measurement: operations per second."""
     ops = str(BENCH / "peers" / "ops.py")
     done = subprocess.run(
-        [python, ops, library, work, str(options.seconds), file],
+        [python, ops, library, work, str(seconds), file],
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        preexec_fn=pinned(SERVER_CORE, options.nice),
+        preexec_fn=pinned(SERVER_CORE, nice),
         check=False,
     )
     if done.returncode != 0:
@@ -75,15 +75,17 @@ def once(python: str, library: str, work: str, file: str, options: argparse.Name
     return int(operations) / int(nanoseconds) * 1e9
 
 
-def measure(python: str, libraries: list[str], options: argparse.Namespace) -> Rates:
+def measure(
+    python: str, libraries: list[str], rounds: int, seconds: float, mebibytes: int, nice: int
+) -> Rates:
     """Interleaved rounds of each kind of work."""
-    file = data_file(options.file_mib)
+    file = data_file(mebibytes)
     found: Rates = {}
     pairs = [(library, work) for library in libraries for work in WORKS[library]]
     pairs.sort(key=lambda pair: pair[1])  # the same work of both, one after the other
-    for turn in range(options.rounds):
+    for turn in range(rounds):
         for library, work in pairs if turn % 2 == 0 else pairs[::-1]:
-            rate = once(python, library, work, file, options)
+            rate = once(python, library, work, file, seconds, nice)
             found.setdefault((library, work), []).append(rate)
     return found
 
@@ -92,6 +94,17 @@ def ratio(found: Rates, ours: str, theirs: str) -> float:
     """The median over the rounds of ours to theirs."""
     pairs = zip(found["pyuring", ours], found["liburing", theirs], strict=True)
     return report.median([mine / other for mine, other in pairs])
+
+
+def bars_of(found: Rates) -> list[dict[str, Any]]:
+    """The comparisons that are bars."""
+    return [
+        report.verdict(
+            f"pyuring {ours} / liburing {theirs}", ratio(found, ours, theirs), limit, False
+        )
+        for ours, theirs, limit in COMPARISONS
+        if limit is not None
+    ]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -109,20 +122,18 @@ def main(argv: list[str] | None = None) -> int:
     if not Path(ROOT / "pyuring" / "ring.py").exists():
         print("left out, not available here: pyuring", file=sys.stderr)
         libraries = ["liburing"]
-    found = measure(python, libraries, options)
+    found = measure(
+        python, libraries, options.rounds, options.seconds, options.file_mib, options.nice
+    )
     rows = []
     for (library, work), values in found.items():
         middle = report.median(values)
         row = [f"{library}, {work}", f"{middle:.0f}", f"{1e9 / middle:.1f}"]
         rows.append([*row, f"{report.spread(values) * 100:.0f}"])
     print(report.table(("library, work", "ops/s", "ns/op", "+-%"), rows), end="\n\n")
-    bars: list[dict[str, Any]] = []
-    for ours, theirs, limit in COMPARISONS if "pyuring" in libraries else ():
-        name = f"pyuring {ours} / liburing {theirs}"
-        figure = ratio(found, ours, theirs)
-        print(f"{name}: {figure:.2f}")
-        if limit is not None:
-            bars.append(report.verdict(name, figure, limit, at_most=False))
+    for ours, theirs, _ in COMPARISONS if "pyuring" in libraries else ():
+        print(f"pyuring {ours} / liburing {theirs}: {ratio(found, ours, theirs):.2f}")
+    bars = bars_of(found) if "pyuring" in libraries else []
     print("\n" + report.verdicts(bars))
     document = {
         "machine": report.machine(),
