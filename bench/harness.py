@@ -7,6 +7,7 @@ itself and never prints results: see echo.py, churn.py, idle.py, lowlevel.py and
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import platform
@@ -64,6 +65,7 @@ class Running:
         return self.process.pid
 
 
+@functools.cache
 def native(name: str) -> str:
     """Compile bench/NAME.zig and return the program's path; zig notices when nothing changed.
 

@@ -9,7 +9,6 @@ import json
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import harness
 from harness import LOAD_CORE, BenchError, Running, pinned
@@ -79,12 +78,6 @@ class Sample:
         return self.load_work_ns / self.window_ns
 
 
-@cache
-def program() -> str:
-    """The load generator, compiled once per run."""
-    return harness.native("load")
-
-
 def load(
     running: Running,
     scenario: Scenario,
@@ -113,7 +106,7 @@ def window(
 ) -> Sample:
     """Run the load generator; `texts` are its standard input, `counters` what it is to read."""
     pids = ",".join(map(str, harness.processes(running.pid)[:15]))
-    command = [program(), "--port", str(running.port), "--pid", pids, *arguments]
+    command = [harness.native("load"), "--port", str(running.port), "--pid", pids, *arguments]
     command += ["--warmup-ms", str(round(warmup * 1e3)), "--window-ms", str(round(seconds * 1e3))]
     fds = counters.fds if counters else ()
     if fds:

@@ -1,4 +1,4 @@
-"""docs/performance.md, made of the newest full run that is kept: `python bench/report_docs.py [--check]`.
+"""docs/performance.md, made of the newest full run that is kept: `report_docs.py [--check]`.
 
 Owns the page's words; its figures come from figures.py. Never written by hand: a test compares.
 """
@@ -21,27 +21,47 @@ from suite_scenarios import SCENARIOS, SECTIONS
 
 PAGE = ROOT / "docs" / "performance.md"
 _HOW = """\
-Every figure is the median of interleaved rounds, the order of the servers turned in each: one process, one worker, no
-access log, the server alone on one core, the load on another. Replies are compared byte by byte; a server with one wrong
-reply has no figure. *CPU* is the time that the server's processes spent for a unit, *±* half the distance between
-the rounds' extremes, *load* the load's own work for it and how full that made its core. Where that core was full and the server's was
-not, the load was the limit (⚠): such a server waits in between, which costs it more for each unit. *p50*, *p99*, *p99.9* are
-of a closed loop, but for the tail's, which have a schedule. *RSS* and *calls* (system calls for a unit) were looked at once,
-behind the rounds. *× ours* is the server's figure to pyuring's, *× floor* to that of
-[the floor](../bench/README.md), our own ring and worker without Python: above 1 it needs more."""
+Every figure is the median of interleaved rounds, the order of the servers turned in each: one
+process, one worker, no access log, the server alone on one core, the load on another. Replies are
+compared byte by byte; a server with one wrong reply has no figure."""
+_COLUMNS = (
+    ("CPU", "what the server's processes spent for a unit, user and system"),
+    ("±", "half the distance between the extremes of the rounds"),
+    (
+        "× ours, × floor",
+        "the figure to pyuring's, and to that of the floor (our ring and worker without Python): "
+        "above 1 it needs more",
+    ),
+    ("load, core", "the load's own work for a unit, and how full that made its core"),
+    (
+        "⚠",
+        "the load's core was full and the server's was not: the load was the limit. Such a server "
+        "waits in between, which costs it more for each unit",
+    ),
+    (
+        "p50, p99, p99.9",
+        "latency in a closed loop; in the tail's scenarios on a schedule, from when a request was "
+        "due",
+    ),
+    (
+        "RSS, calls",
+        "resident memory, and system calls for a unit, looked at once behind the rounds",
+    ),
+)
 
 
 def page(found: dict[str, Any], source: str) -> str:
     """The whole page."""
     parts = [
         "# Performance",
-        f"Made by `nox -s bench` from [{source}](../bench/results/{source}); not to be written by hand."
-        " What the scenarios are and how the servers run is in [bench/README.md](../bench/README.md).",
+        f"Made by `nox -s bench` from [{source}](../bench/results/{source}), never by hand. What "
+        "the scenarios are and how the servers run is in [bench/README.md](../bench/README.md).",
         markdown(("", ""), ground(found)),
         "## Bars",
         bars(found),
         "## How to read the tables",
         _HOW,
+        markdown(("column", ""), _COLUMNS),
     ]
     by_scenario = figures.cells(found)
     for section, words in SECTIONS.items():
@@ -155,9 +175,7 @@ def main() -> None:
     if not options.check:
         PAGE.write_text(text)
     elif Path(PAGE).read_text() != text:
-        sys.exit(
-            "docs/performance.md is not what the newest run gives: python bench/report_docs.py"
-        )
+        sys.exit("docs/performance.md is not the newest run's: python bench/report_docs.py")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One page that shows a run: plots, tables, bars, without any other file: `report_html.py JSON [HTML]`.
+"""One page that shows a run, without any other file: `python bench/report_html.py JSON [HTML]`.
 
 Owns the page's words and order; svg.py draws, figures.py counts. Never measures.
 """
@@ -17,10 +17,32 @@ import report_docs
 import svg
 from figures import Cell, number
 from harness import BENCH
-from suite_scenarios import NO_PEERS, SCENARIOS, SECTIONS, TAIL, Entry, is_ours
+from suite_scenarios import (
+    BODIES,
+    ECHO,
+    HELLO,
+    LIVES,
+    NO_PEERS,
+    RING,
+    SCENARIOS,
+    SECTIONS,
+    STREAMS,
+    TAIL,
+    Entry,
+    is_ours,
+)
 
 # A bar that is this many times ours is cut off, so that the others can be told apart.
 CUT = 8.0
+_SHORT = {
+    HELLO: "hello",
+    BODIES: "bodies",
+    LIVES: "connections",
+    TAIL: "p99.9",
+    ECHO: "echo",
+    STREAMS: "streams",
+    RING: "ring",
+}
 STYLE = BENCH / "report_html.css"
 _HATCH = (
     '<svg width="0" height="0" style="position:absolute"><defs><pattern id="hatch" width="6" '
@@ -37,13 +59,15 @@ _KEY = (
 )
 _HOW = (
     "Bars are the CPU time that the server's processes spend for one unit of work, the median of "
-    "interleaved rounds: <b>shorter is better</b>. The thin line on a bar reaches from the least to "
-    "the most of its rounds; where two such lines overlap, the order is noise. Behind each bar: the "
-    f"figure, its ratio to pyuring's, and the rate. An arrow (▸): longer than {CUT:g} times ours, cut off."
+    "interleaved rounds: <b>shorter is better</b>. The thin line on a bar reaches from the least "
+    "to the most of its rounds; where two such lines overlap, the order is noise. Behind each bar: "
+    "the figure, its ratio to pyuring's, and the rate. An arrow (▸): longer than "
+    f"{CUT:g} times ours, cut off."
 )
 _MATRIX = (
     "CPU time for a unit, by scenario, as a multiple of pyuring's: above 1 (blue) the server needs "
-    "more than pyuring, below (orange) less; grey is within the noise of both; – was not measured."
+    "more than pyuring, below (orange) less; grey is within the noise of both; – was not measured. "
+    "For the tail it is the 99.9th percentile of the latency."
 )
 _TAIL_KEY = (
     '<p class="soft"><span class="key p50" style="margin-left:0"></span>half of the requests are '
@@ -70,7 +94,8 @@ def page(found: dict[str, Any]) -> str:
     parts += ["<h2 id='ground'>What it was measured on, and what was left out</h2>", _ground(found)]
     body = "\n".join(parts)
     head = f"<meta charset='utf-8'><title>{title}</title><style>{STYLE.read_text()}</style>"
-    return f"<!doctype html>\n<html lang='en'>\n<head>{head}</head>\n<body>{_HATCH}\n{body}\n</body></html>\n"
+    start = f"<!doctype html>\n<html lang='en'>\n<head>{head}</head>\n<body>{_HATCH}\n"
+    return f"{start}{body}\n</body></html>\n"
 
 
 def _summary(found: dict[str, Any], by_scenario: dict[str, list[Cell]]) -> str:
@@ -80,9 +105,9 @@ def _summary(found: dict[str, Any], by_scenario: dict[str, list[Cell]]) -> str:
     bound = sum(cell.client_bound for many in by_scenario.values() for cell in many)
     words = (
         f"{count} cells (scenario × server), {found['plan']['rounds']} rounds each, in "
-        f"{found['took_seconds'] / 60:.0f} minutes; {met} of {len(bars)} bars met; {bound} cells were "
-        f"limited by the load. Commit {there['commit']}, {there['cpu']}, Linux {there['kernel']}, "
-        f"CPython {there['versions'].get('python', '?')}."
+        f"{found['took_seconds'] / 60:.0f} minutes; {met} of {len(bars)} bars met; {bound} cells "
+        f"were limited by the load. Commit {there['commit']}, {there['cpu']}, "
+        f"Linux {there['kernel']}, CPython {there['versions'].get('python', '?')}."
     )
     return f"<p class='soft'>{html.escape(words)}</p>"
 
@@ -135,7 +160,9 @@ def _matrix(by_scenario: dict[str, list[Cell]]) -> str:
     for key, many in by_scenario.items():
         reference = figures.ours(many)
         cells = [_matrix_cell(figures.named(many, name), reference) for name in columns]
-        rows.append(f"<tr><td>{html.escape(figures.entry(key).title)}</td>{''.join(cells)}</tr>")
+        entry = figures.entry(key)
+        title = f"<a href='#{key}'>{html.escape(f'{_SHORT[entry.section]}: {entry.title}')}</a>"
+        rows.append(f"<tr><td>{title}</td>{''.join(cells)}</tr>")
     body = "".join(rows)
     return (
         f"<div class='wide'><table class='matrix'><tr><th></th>{head}</tr>{body}</table></div><br>"
@@ -180,9 +207,11 @@ def _plot(entry: Entry, many: list[Cell]) -> str:
     rows = []
     for cell in many:
         ratio = figures.ratio(cell, reference)
-        text = f"{number(cell.value)} µs"
-        text += f"  × {number(ratio)}" if ratio is not None else ""
-        text += f"  {number(cell.median('rate'))}/s"
+        text = (
+            f"{number(cell.value)} µs",
+            f"× {number(ratio)}" if ratio is not None else "",
+            f"{number(cell.median('rate'))}/s",
+        )
         low, high = cell.span(cell.figure)
         kind = kind_of(cell.server)
         rows.append(svg.Bar(cell.server, cell.value, low, high, text, kind, cell.client_bound))
@@ -197,8 +226,8 @@ def _dots(many: list[Cell]) -> str:
             (cell.median(column) or 0.0, column.removesuffix("_us"))
             for column in ("p50_us", "p99_us", "p999_us")
         ]
-        text = " / ".join(number(value) for value, _ in points)
-        text += f" µs at {number(cell.median('rate'))}/s"
+        words = " / ".join(number(value) for value, _ in points)
+        text = (f"{words} µs at {number(cell.median('rate'))}/s",)
         rows.append(svg.Dots(cell.server, points, text, kind_of(cell.server)))
     return svg.dots(rows, "µs")
 

@@ -1,8 +1,7 @@
 """The whole suite: every scenario and server in one run, a document, a page and tables.
 
-Run as `nox -s bench`, or `python bench/suite.py`; see bench/README.md. Owns the order of a run and its
-bars. How anything is measured is in the modules it calls; how it looks in report_html.py and
-report_docs.py.
+Run as `nox -s bench`, or `python bench/suite.py`; see bench/README.md. Owns the order of a run. How
+anything is measured is in the modules it calls, how it looks in report_html.py and report_docs.py.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class Suite:
         self.began = time.monotonic()
 
     def run(self) -> None:
-        """Measure everything in its order; what cannot be measured is noted, and the rest goes on."""
+        """Measure everything in its order; what cannot be measured is noted, the rest goes on."""
         self.available = self.session.available(self.plan.http_servers())
         self.left_out |= self.session.left_out
         self.peers = servers.python_for(list(suite_plan.ECHO_SERVERS), self.python)

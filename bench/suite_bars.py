@@ -53,7 +53,7 @@ def verdicts(suite: Suite) -> list[dict[str, Any]]:
 
 
 def ahead(found: Samples) -> list[dict[str, Any]]:
-    """No Python server may need less CPU for a request than the cheapest of ours, anywhere in HTTP."""
+    """No Python server may need less CPU for a request than the cheapest of ours."""
     bars = []
     for entry in SCENARIOS:
         cells = found.get(entry.key, {})

@@ -1,4 +1,4 @@
-"""Every scenario of the suite as its report tells it: section, title, what one unit is; tables only.
+"""Every scenario of the suite as its report tells it: section, title, unit; tables only.
 
 Owns the order of the report. How a scenario is measured is in the module that measures it.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Entry:
-    """One scenario: `figure` is the column that ranks its servers, `gist` what a reader must know."""
+    """One scenario: `figure` is the column that ranks, `gist` what a reader must know."""
 
     key: str
     section: str
@@ -26,7 +26,7 @@ SECTIONS = {
     HELLO: "Thirteen bytes of text for every request; only nginx and the floors run no Python.",
     BODIES: "The same bytes from everybody, each compared.",
     LIVES: "What connections cost: opened anew, slow, or silent.",
-    TAIL: "Requests on a schedule, timed from when they were due: waiting behind a pause is counted.",
+    TAIL: "Requests on a schedule, timed from when they were due: waiting behind a pause counts.",
     ECHO: "The same protocol class on every loop; every byte is compared.",
     STREAMS: "Bytes that go to somebody else.",
     RING: "io_uring driven from Python, one operation at a time and in batches.",

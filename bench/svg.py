@@ -23,7 +23,7 @@ class Bar:
     value: float
     low: float
     high: float
-    text: str
+    text: Sequence[str]  # in columns
     kind: str
     hatched: bool = False
 
@@ -34,7 +34,7 @@ class Dots:
 
     label: str
     points: Sequence[tuple[float, str]]
-    text: str
+    text: Sequence[str]
     kind: str
 
 
@@ -54,7 +54,9 @@ def bars(rows: Sequence[Bar], unit: str, line: float | None, line_name: str, cap
             parts.append(_rect(LABEL, y + 4, width, ROW - 8, "hatch"))
         if not cut:
             parts.append(_whisker(LABEL + row.low * scale, LABEL + min(row.high, cap) * scale, y))
-        parts.append(_text(LABEL + PLOT + 10, y + 15, ("▸ " if cut else "") + row.text, "value"))
+        if cut:
+            parts.append(_text(LABEL + PLOT + 1, y + 15, "▸", "value"))
+        parts += _columns(row.text, y)
     if line is not None:
         x = LABEL + line * scale
         bottom = HEAD + len(rows) * ROW
@@ -93,7 +95,7 @@ def dots(rows: Sequence[Dots], unit: str) -> str:
             )
         for x, kind in there:
             parts.append(f'<circle class="dot {kind}" cx="{x:.1f}" cy="{middle}" r="5"/>')
-        parts.append(_text(LABEL + PLOT + 10, y + 15, row.text, "value"))
+        parts += _columns(row.text, y)
     return _svg(parts, len(rows))
 
 
@@ -104,8 +106,8 @@ def _grid(top: float, scale: float, unit: str, rows: int) -> list[str]:
     for index in range(int(top / step) + 1):
         x = LABEL + index * step * scale
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{HEAD}" y2="{bottom}"/>')
-        text = f"{index * step:,g}" + (f" {unit}" if index == 0 else "")
-        parts.append(_text(x, bottom + 15, text, "tick"))
+        parts.append(_text(x, bottom + 15, f"{index * step:,g}", "tick"))
+    parts.append(_text(LABEL + PLOT + 14, bottom + 15, unit, "unit"))
     return parts
 
 
@@ -113,6 +115,15 @@ def _step(top: float) -> float:
     """A round distance between grid lines, so that there are three to seven."""
     power = 10.0 ** math.floor(math.log10(top))
     return next(power * part for part in (0.2, 0.5, 1.0, 2.0) if top / (power * part) <= 6.5)
+
+
+def _columns(words: Sequence[str], y: float) -> list[str]:
+    """Words behind a row: several stand under those of other rows, to the right."""
+    left = LABEL + PLOT + 14
+    if len(words) == 1:
+        return [_text(left, y + 15, words[0], "value")]
+    ends = (left + 66, left + 128, left + TEXT - 20)
+    return [_text(x, y + 15, word, "value right") for x, word in zip(ends, words, strict=True)]
 
 
 def _svg(parts: list[str], rows: int) -> str:
