@@ -69,6 +69,77 @@ def test_the_load_generator_notices_wrong_bytes() -> None:
     assert done.stdout.strip() == "2", done.stderr
 
 
+def native(code: str) -> list[str]:
+    """Run code among the benchmark's modules; the words it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=BENCH, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_a_fixed_rate_counts_the_waiting_behind_a_pause_which_a_closed_loop_leaves_out() -> None:
+    code = (
+        "import sys, harness, load\n"
+        "server = harness.Server('stutter', (sys.executable, 'bench/peers/stutter.py'))\n"
+        "with harness.serving(server) as running:\n"
+        "    for rate in (0, 1000):\n"
+        "        scenario = load.Scenario('64B', connections=2, rate=rate)\n"
+        "        sample = load.load(running, scenario, 2.0, 0.0)\n"
+        "        assert not sample.errors\n"
+        "        print(sample.p99_ns / 1e6, sample.messages + sample.behind)\n"
+    )
+    closed, _, paced, due = map(float, native(code))
+    # A pause of 100 ms twice a second meets a fifth of the messages that are due.
+    assert paced > 60
+    assert paced > 2 * closed
+    assert 1_900 < due < 2_100
+
+
+def test_a_broadcast_reaches_everybody_and_every_byte_is_compared() -> None:
+    code = (
+        "import sys, contextlib, servers, load, harness\n"
+        "with contextlib.ExitStack() as stack:\n"
+        "    running = servers.start(stack, 'pyuring', sys.executable, 0, 'broadcast')\n"
+        "    with harness.awake(running.pid):\n"
+        "        scenario = load.Scenario('all', connections=50, mode='broadcast')\n"
+        "        sample = load.load(running, scenario, 0.3, 0.1)\n"
+        "    print(sample.errors, sample.messages)\n"
+    )
+    errors, messages = map(int, native(code))
+    assert errors == 0
+    assert messages > 100
+
+
+def test_system_calls_are_counted_exactly() -> None:
+    code = (
+        "import servers, harness, load, syscalls\n"
+        "with harness.serving(servers.server('epoll', '')) as running:\n"
+        "    try:\n"
+        "        with syscalls.counting(running.pid) as counters:\n"
+        "            scenario = load.Scenario('64B', connections=1)\n"
+        "            sample = load.load(running, scenario, 0.2, 0.05, counters=counters)\n"
+        "            print(sample.counted / sample.messages)\n"
+        "    except syscalls.Unavailable as reason:\n"
+        "        print('unavailable', reason)\n"
+    )
+    words = native(code)
+    if words[0] == "unavailable":
+        pytest.skip(" ".join(words[1:]))
+    # A wait, a receive and a send for each message.
+    assert 2.9 < float(words[0]) < 3.1
+
+
+def test_the_suite_measures_and_tells_of_it(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    found = bench("suite.py", "--smoke", "--html", str(page))
+    servers = {(one["scenario"], one["server"]) for one in found["cells"]}
+    assert {("full-64", "pyuring"), ("full-64", "floor"), ("64B", "epoll")} <= servers
+    assert found["wrong"] == []
+    assert all(len(one["rounds"]) == 1 for one in found["cells"])
+    assert "<svg" in page.read_text()
+
+
 def test_churn_counts_connections_and_soak_reads_memory() -> None:
     arguments = ("--rounds", "1", "--seconds", "0.3", "--soak", "0.02", "--every", "0.1")
     results = bench("churn.py", "--servers", "pyuring,epoll", *arguments)

@@ -1,0 +1,206 @@
+"""What the benchmarks make of their samples: comparisons, page, tables. Nothing is measured here.
+
+Owns one small document that is made up; the figures in it mean nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+BENCH = Path(__file__).resolve().parent.parent / "bench"
+# What a benchmark imports by its plain name, and what tests of ours are called alike.
+ALIKE = ("load", "report", "document", "figures", "compare")
+
+
+@pytest.fixture(scope="module")
+def bench() -> Any:
+    """The benchmarks' modules; forgotten again, as a name of theirs is a test helper's too."""
+    kept = {name: sys.modules.pop(name) for name in ALIKE if name in sys.modules}
+    sys.path.insert(0, str(BENCH))
+    try:
+        import compare
+        import document
+        import figures
+        import report_docs
+        import report_html
+        import svg
+
+        yield type(
+            "Bench",
+            (),
+            {
+                "compare": compare,
+                "document": document,
+                "figures": figures,
+                "docs": report_docs,
+                "html": report_html,
+                "svg": svg,
+            },
+        )
+    finally:
+        sys.path.remove(str(BENCH))
+        for name in [
+            name
+            for name, module in sys.modules.items()
+            if str(getattr(module, "__file__", None) or "").startswith(f"{BENCH}/")
+        ]:
+            del sys.modules[name]
+        sys.modules.update(kept)
+
+
+def cell(
+    scenario: str, server: str, *cpu: float, busy: float = 0.99, load: float = 0.5
+) -> dict[str, Any]:
+    """A cell whose rounds have these CPU times."""
+    rounds = [[1e6 / us, us, us / 2, busy, load, 100.0, 200.0, 10 * us] for us in cpu]
+    return {
+        "scenario": scenario,
+        "server": server,
+        "rounds": rounds,
+        "rss": 20 << 20,
+        "syscalls": 0.04,
+    }
+
+
+@pytest.fixture
+def run() -> dict[str, Any]:
+    """One run: two scenarios and a tail, four servers."""
+    return {
+        "form": 1,
+        "plan": {"name": "full", "rounds": 3, "seconds": 0.8, "counting": 0.3, "tail_seconds": 2.0},
+        "environment": {
+            "time": "2026-01-02T03:04:05Z",
+            "kernel": "6.18",
+            "cpu": "a <fast> one",
+            "cores": 2,
+            "governor": "unknown",
+            "load_average": 0.1,
+            "commit": "0123456789ab",
+            "dirty": False,
+            "versions": {"python": "3.13.0", "uvicorn": "0.54.0", "idna": "3"},
+        },
+        "took_seconds": 60,
+        "left_out": {"robyn": "it does not install"},
+        "wrong": ["bjoern, full-64: wrong | bytes"],
+        "no_syscalls": "",
+        "bars": [{"bar": "b", "value": 1.5, "limit": 1.0, "at_most": True, "met": False}],
+        "cells": [
+            cell("full-64", "uvicorn", 50, 51, 52),
+            cell("full-64", "pyuring", 5.0, 5.1, 5.2),
+            cell("full-64", "floor", 4.8, 4.9, 5.0, busy=0.8, load=0.97),
+            cell("full-64", "fastwsgi", 5.1, 5.2, 5.3),
+            cell("64B", "pyuring", 5.0, 5.1, 5.2),
+            cell("64B", "uvloop", 7.0, 7.1, 7.2),
+            cell("tail-half", "pyuring", 20, 21, 22),
+        ],
+    }
+
+
+def changed(run: dict[str, Any], scenario: str, server: str, factor: float) -> dict[str, Any]:
+    """The same run with one cell's CPU times multiplied."""
+    other = copy.deepcopy(run)
+    for one in other["cells"]:
+        if (one["scenario"], one["server"]) == (scenario, server):
+            for row in one["rounds"]:
+                row[1] *= factor
+    return other
+
+
+def test_a_run_compared_with_itself_has_no_change(bench: Any, run: dict[str, Any]) -> None:
+    assert bench.compare.compare(run, copy.deepcopy(run), True) == 0
+
+
+def test_a_cell_of_ours_that_became_slower_than_the_noise_fails(
+    bench: Any, run: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench.compare.compare(run, changed(run, "64B", "pyuring", 1.10)) == 1
+    assert "SLOWER 64B, pyuring: +10.0 %" in capsys.readouterr().out
+
+
+def test_a_change_within_the_noise_of_both_runs_passes(bench: Any, run: dict[str, Any]) -> None:
+    assert bench.compare.compare(run, changed(run, "64B", "pyuring", 1.03)) == 0
+
+
+def test_what_all_peers_have_changed_by_is_the_machines_doing(
+    bench: Any, run: dict[str, Any]
+) -> None:
+    slow = copy.deepcopy(run)
+    for one in slow["cells"]:
+        for row in one["rounds"]:
+            row[1] *= 1.5
+            row[7] *= 1.5
+    assert bench.compare.compare(run, slow) == 0
+    assert bench.compare.compare(run, changed(slow, "64B", "pyuring", 1.10)) == 1
+
+
+def test_a_cell_of_ours_that_is_gone_fails(bench: Any, run: dict[str, Any]) -> None:
+    other = copy.deepcopy(run)
+    other["cells"] = [one for one in other["cells"] if one["scenario"] != "full-64"] + [
+        one for one in run["cells"] if one["scenario"] == "full-64" and one["server"] != "pyuring"
+    ]
+    assert bench.compare.compare(run, other) == 1
+
+
+def test_a_ranking_differs_only_where_no_round_overlaps(bench: Any, run: dict[str, Any]) -> None:
+    old = bench.figures.cells(run)["full-64"]
+
+    def ranked(server: str, factor: float) -> str:
+        new = bench.figures.cells(changed(run, "full-64", server, factor))["full-64"]
+        return str(bench.compare.ranking(old, new)[0])
+
+    assert ranked("pyuring", 1.0) == "same"
+    assert ranked("pyuring", 1.03) == "same but for noise"
+    assert ranked("uvicorn", 0.01) == "differs"
+    assert bench.compare.compare(run, changed(run, "full-64", "uvicorn", 0.01), True) == 1
+
+
+def test_a_cell_is_bound_by_its_client_when_only_that_one_has_no_time_left(
+    bench: Any, run: dict[str, Any]
+) -> None:
+    found = bench.figures.cells(run)["full-64"]
+    assert [one.server for one in found if one.client_bound] == ["floor"]
+
+
+def test_the_page_needs_no_other_file_and_is_well_formed(bench: Any, run: dict[str, Any]) -> None:
+    page = bench.html.page(run)
+    assert "src=" not in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "a &lt;fast&gt; one" in page
+    drawings = page.split("<svg")[1:]
+    for drawing in drawings:
+        ElementTree.fromstring("<svg" + drawing.partition("</svg>")[0] + "</svg>")
+    assert len(drawings) == 4  # two scenarios, the tail, and the pattern of what is client-bound
+    assert page.count('class="hatch"') == 1
+    assert ">missed<" in page
+
+
+def test_the_tables_have_every_cell_and_keep_their_columns(bench: Any, run: dict[str, Any]) -> None:
+    page = bench.docs.page(run, "run.json")
+    rows = [line for line in page.splitlines() if line.startswith("| uvicorn ")]
+    assert len(rows) == 1
+    assert "| 10.0 |" in rows[0]  # times ours
+    assert "wrong | bytes" in page  # in a list, not in a table
+    assert "idna" not in page
+    assert bench.docs.markdown(("a",), [("x|y",)]).endswith("| x\\|y |")
+
+
+def test_a_document_is_kept_and_read_again(bench: Any, run: dict[str, Any], tmp_path: Path) -> None:
+    path = bench.document.save(run, str(tmp_path / "run.json"))
+    assert bench.document.load(path) == run
+    path.write_text('{"form": 99}')
+    with pytest.raises(ValueError, match="form 99"):
+        bench.document.load(path)
+
+
+def test_the_guide_is_what_the_newest_kept_run_gives(bench: Any) -> None:
+    newest = bench.document.newest()
+    if newest is None:
+        pytest.skip("no full run is kept in bench/results")
+    page = bench.docs.page(bench.document.load(newest), newest.name)
+    assert bench.docs.PAGE.read_text() == page, "python bench/report_docs.py"
