@@ -19,6 +19,7 @@ from syscalls import Counters, Unavailable
 # One window of so many seconds; with counters it reads them at its edges.
 Window = Callable[[Running, float, "Counters | None"], Sample]
 Check = Callable[[Running], str]  # what is wrong with a reply, or an empty string
+WARM = 0.3  # seconds
 Samples = dict[str, dict[str, list[Sample]]]
 
 
@@ -42,6 +43,7 @@ class Rounds:
         self.extras: dict[str, dict[str, Extras]] = {}
         self.wrong: dict[tuple[str, str], str] = {}
         self.no_syscalls = ""
+        self.warm: set[int] = set()
 
     @property
     def failed(self) -> list[str]:
@@ -62,6 +64,8 @@ class Rounds:
         self.found.setdefault(name, {})
         self.extras.setdefault(name, {})
         wanted = [one for one in servers if self._is_right(one, name, check, "before")]
+        for one in wanted:
+            self._warm(one, name, window)
         for turn in range(self.count):
             shift = turn % max(1, len(wanted))
             for one in wanted[shift:] + wanted[:shift]:
@@ -85,6 +89,17 @@ class Rounds:
                 self.fail(server, name, f"{when}: {wrong}")
                 return False
         return True
+
+    def _warm(self, one: Running, name: str, window: Window) -> None:
+        """A window that counts for nothing before a server's first: interpreters adapt to a load."""
+        if one.pid in self.warm:
+            return
+        self.warm.add(one.pid)
+        try:
+            with awake(one.pid):
+                window(one, min(WARM, self.seconds), None)
+        except (BenchError, subprocess.TimeoutExpired) as error:
+            self.fail(one.server.name, name, f"while it was warmed: {error}")
 
     def _window(self, one: Running, name: str, window: Window) -> None:
         if (one.server.name, name) in self.wrong:

@@ -103,6 +103,7 @@ class Suite:
             name
             for name in self.available
             if http_servers.TAIL in http_servers.SERVERS[name].groups
+            and (not self.plan.tail_servers or name in self.plan.tail_servers)
         ]
         self.tail.run(names, self.plan.tail_seconds)
 
@@ -253,6 +254,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under five minutes, few scenarios")
     parser.add_argument("--smoke", action="store_true", help="seconds: does it run at all")
+    parser.add_argument("--rounds", type=int, help="other than the plan has them")
     parser.add_argument("--servers", help="only these, divided by commas")
     parser.add_argument("--python", default=sys.executable, help="CPython for all servers (3.13)")
     parser.add_argument("--nice", type=int, default=default_nice())
@@ -267,6 +269,8 @@ def main(argv: list[str] | None = None) -> int:
     plan = suite_plan.PLANS["smoke" if options.smoke else "quick" if options.quick else "full"]
     if options.servers:
         plan = replace(plan, servers=tuple(options.servers.split(",")))
+    if options.rounds:
+        plan = replace(plan, rounds=options.rounds)
     if shutil.which("wrk") is None and not options.smoke:
         raise BenchError("the load generator wrk is not installed (Debian: wrk)")
     print(f"{plan.name}: about {plan.estimate() / 60:.0f} minutes, and the peers' installation")

@@ -66,6 +66,7 @@ class Plan:
     ring_seconds: float
     starts: int
     servers: tuple[str, ...] = ()  # none named: all
+    tail_servers: tuple[str, ...] = ()
 
     def http_scenarios(self) -> list[HttpScenario]:
         """The HTTP scenarios in their order."""
@@ -154,6 +155,7 @@ QUICK = Plan(
         *("gunicorn-gthread", "aiohttp", "socketify", "robyn", "uvloop", "rloop", "asyncio"),
         "nginx-stream",
     ),
+    tail_servers=("floor", "pyuring", "pyuring-gc", "nginx", "uvicorn"),
 )
 SMOKE = Plan(
     "smoke",

@@ -1,6 +1,9 @@
 """The TCP proxy of examples/proxy.py as asyncio has it written: the same steps on a loop.
 
 Never imports pyuring. The target is PROXY_TARGET, as there.
+
+uvloop begins to read after connection_made() whatever that has said, so what comes before the
+target is there is kept.
 """
 
 from __future__ import annotations
@@ -33,7 +36,15 @@ class Side(asyncio.Protocol):
 
 
 class Proxy(Side):
-    """The client's side; reads nothing until the target is there."""
+    """The client's side; waits for the target."""
+
+    early = b""
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self.other.transport.write(data)
+        except AttributeError:
+            self.early += data
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -68,6 +79,8 @@ class Target(Side):
             self.transport.abort()
             return
         self.client.other = self
+        if self.client.early:
+            self.transport.write(self.client.early)
         self.client.transport.resume_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:
