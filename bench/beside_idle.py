@@ -68,7 +68,15 @@ class Beside:
 
 def server(kind: str, tier: str, python: str, count: int) -> Server:
     """`pyuring serve` with room for that many."""
-    command = (python, "-m", "pyuring", "serve", APPS[kind], "--bind", "127.0.0.1:0")
+    command: tuple[str, ...] = (
+        python,
+        "-m",
+        "pyuring",
+        "serve",
+        APPS[kind],
+        "--bind",
+        "127.0.0.1:0",
+    )
     if kind == "http":
         command += ("--interface", "handler")
     room = str(count + 256)

@@ -8,7 +8,14 @@ from __future__ import annotations
 PIPELINED = ("pipeline-16", "full-pipeline-16")
 POSTS = ("post-1K", "post-64K")
 # What our own load does; it never opens a connection anew.
-KEPT_OPEN = ("full-1", "full-16", "full-64", "full-512", "full-headers-64", "full-pipeline-16")
+KEPT_OPEN: tuple[str, ...] = (
+    "full-1",
+    "full-16",
+    "full-64",
+    "full-512",
+    "full-headers-64",
+    "full-pipeline-16",
+)
 KEPT_OPEN += (*POSTS, "reply-1K", "reply-16K", "reply-64K", "reply-1M")
 
 EXCLUDED: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (

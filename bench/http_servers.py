@@ -104,7 +104,7 @@ def _granian(interface: str, workers: int = 1) -> Command:
 
 
 def _gunicorn(worker: str, *more: str, workers: int = 1) -> Command:
-    arguments = ("--worker-class", worker, "--workers", str(workers))
+    arguments: tuple[str, ...] = ("--worker-class", worker, "--workers", str(workers))
     arguments += ("--bind", "127.0.0.1:{port}")
     # Without a time limit: idle servers are stopped while another is measured.
     quiet = (

@@ -91,7 +91,7 @@ class Rounds:
         return True
 
     def _warm(self, one: Running, name: str, window: Window) -> None:
-        """A window that counts for nothing before a server's first: interpreters adapt to a load."""
+        """A window that counts for nothing before a server's first: interpreters adapt."""
         if one.pid in self.warm:
             return
         self.warm.add(one.pid)

@@ -24,18 +24,44 @@ ECHO = (
     Scenario("64B-depth16", depth=16),
     Scenario("64B-1conn", connections=1),
 )
-ECHO_SERVERS = ("pyuring", "pyuring-buffered", "pyuring-none", "uvloop", "uvloop-buffered")
+ECHO_SERVERS: tuple[str, ...] = (
+    "pyuring",
+    "pyuring-buffered",
+    "pyuring-none",
+    "uvloop",
+    "uvloop-buffered",
+)
 ECHO_SERVERS += ("zloop", "zloop-epoll", "rloop", "asyncio", "epoll", "floor")
-CHURN_SERVERS = ("pyuring", "pyuring-mid", "pyuring-none", "uvloop", "zloop-epoll", "rloop")
+CHURN_SERVERS: tuple[str, ...] = (
+    "pyuring",
+    "pyuring-mid",
+    "pyuring-none",
+    "uvloop",
+    "zloop-epoll",
+    "rloop",
+)
 CHURN_SERVERS += ("asyncio", "epoll")
 LOOPS = ("pyuring", "pyuring-none", "uvloop", "zloop-epoll", "rloop", "asyncio")
 PROXIES = (*LOOPS, "nginx-stream")
 IDLE_ECHO = ("pyuring", "pyuring-none", "uvloop", "asyncio", "epoll", "floor")
 BY_WRK = ("hello-64", "headers-64", "pipeline-16")
-_WRK_SERVERS = ("floor", "pyuring", "pyuring-wsgi", "fastwsgi", "bjoern", "granian-wsgi")
+_WRK_SERVERS: tuple[str, ...] = (
+    "floor",
+    "pyuring",
+    "pyuring-wsgi",
+    "fastwsgi",
+    "bjoern",
+    "granian-wsgi",
+)
 _WRK_SERVERS += ("granian-rsgi", "uvicorn", "nginx")
 _VARIANTS = ("pyuring-epoll", "pyuring-wsgi-epoll", "raw-uvloop", "raw-asyncio", "gunicorn-sync")
-_FOR_VARIANTS = ("full-64", "full-headers-64", "full-pipeline-16", "flask-mix", "reply-16K")
+_FOR_VARIANTS: tuple[str, ...] = (
+    "full-64",
+    "full-headers-64",
+    "full-pipeline-16",
+    "flask-mix",
+    "reply-16K",
+)
 _FOR_VARIANTS += ("post-1K", "close-64")
 WRK_REASON = "wrk checks our own load with the servers that bars are about"
 VARIANT_REASON = "a variant, measured in some of the scenarios"
@@ -86,20 +112,21 @@ class Plan:
 
     def estimate(self) -> float:
         """About how many seconds the measuring takes, without installing anything."""
-        window = self.seconds + 0.6
-        cell = self.rounds * window + self.counting + 1.2
+        window = self.seconds + 0.35
+        cell = self.rounds * window + self.counting + 0.6
         total = 0.0
         for scenario in self.http_scenarios():
             there = [one for one in self.http_servers() if takes_part(one, scenario)]
             each = cell + self.rounds * max(0.0, 1 - self.seconds) * (scenario.load != "full")
             total += len(there) * each
-        total += 1.0 * len(self.http_servers()) * len({one.group for one in self.http_scenarios()})
+        # Starting and warming them, group by group.
+        total += 1.2 * len(self.http_servers()) * len({one.group for one in self.http_scenarios()})
         total += cell * len(self.echo) * len(self.named(ECHO_SERVERS))
         if self.streams:
             cells = 2 * len(self.named(PROXIES)) + len(self.named(LOOPS))
             total += cell * (cells + len(self.named(CHURN_SERVERS)))
         slow = [one for one in self.http_servers() if "slow" in HTTP_SERVERS[one].groups]
-        total += self.slow_rounds * len(slow) * (2 * window + 17)
+        total += self.slow_rounds * len(slow) * (2 * window + 17)  # until the slow ones end
         idle = [one for one in self.http_servers() if "idle" in HTTP_SERVERS[one].groups]
         total += self.idle_rounds * (len(idle) + len(self.named(IDLE_ECHO))) * (3 * window + 4)
         tail = [one for one in self.http_servers() if "tail" in HTTP_SERVERS[one].groups]
@@ -125,7 +152,7 @@ def takes_part(server: str, scenario: HttpScenario) -> bool:
 FULL = Plan(
     "full",
     rounds=5,
-    seconds=0.8,
+    seconds=0.7,
     counting=0.3,
     http=tuple(one.name for one in HTTP),
     echo=tuple(one.name for one in ECHO),
