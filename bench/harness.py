@@ -11,6 +11,7 @@ import functools
 import hashlib
 import os
 import platform
+import random
 import re
 import resource
 import signal
@@ -30,6 +31,7 @@ SERVER_CORE, LOAD_CORE = 0, 1
 MAX_FILES = 20_000
 # Exit statuses: 0 every bar met, 2 cannot be run here, 3 a server made mistakes, 4 a bar missed.
 CANNOT, MISTAKES, MISSED = 2, 3, 4
+_PORTS = range(10_240, 32_000)
 # CPUCLOCK_SCHED of a whole process, as clock_getcpuclockid(3) makes it.
 _CPUCLOCK_SCHED = 2
 
@@ -213,10 +215,11 @@ def listening(server: Server, port: int, nice: int = 0, timeout: float = 30.0) -
 
 
 def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+    """A port that nobody listens on, below those that outgoing connections take of themselves."""
+    for port in random.sample(_PORTS, 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise BenchError("no free port")
 
 
 def _ready_line(server: Server, process: subprocess.Popen[bytes], log: int, timeout: float) -> str:

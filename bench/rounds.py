@@ -31,6 +31,10 @@ class Extras:
     syscalls: float | None
 
 
+class Overloaded(BenchError):
+    """A server that did not keep up with a fixed rate: no figure, and no mistake either."""
+
+
 class Rounds:
     """What one run has found, by scenario and server."""
 
@@ -42,6 +46,7 @@ class Rounds:
         self.found: Samples = {}
         self.extras: dict[str, dict[str, Extras]] = {}
         self.wrong: dict[tuple[str, str], str] = {}
+        self.overloaded: set[tuple[str, str]] = set()
         self.no_syscalls = ""
         self.warm: set[int] = set()
 
@@ -49,6 +54,11 @@ class Rounds:
     def failed(self) -> list[str]:
         """The mistakes as lines of text: server, scenario: what."""
         return [f"{server}, {scenario}: {why}" for (server, scenario), why in self.wrong.items()]
+
+    @property
+    def mistaken(self) -> set[str]:
+        """The servers that replied wrongly, or not at all, in some scenario."""
+        return {cell[0] for cell in self.wrong if cell not in self.overloaded}
 
     def fail(self, server: str, scenario: str, reason: str) -> None:
         """Note a mistake; the cell has no figure."""
@@ -98,6 +108,8 @@ class Rounds:
         try:
             with awake(one.pid):
                 window(one, min(WARM, self.seconds), None)
+        except Overloaded:
+            pass
         except (BenchError, subprocess.TimeoutExpired) as error:
             self.fail(one.server.name, name, f"while it was warmed: {error}")
 
@@ -107,6 +119,10 @@ class Rounds:
         try:
             with awake(one.pid):
                 sample = window(one, self.seconds, None)
+        except Overloaded as error:
+            self.overloaded.add((one.server.name, name))
+            self.fail(one.server.name, name, str(error))
+            return
         except (BenchError, subprocess.TimeoutExpired) as error:
             self.fail(one.server.name, name, str(error))
             return
@@ -125,6 +141,8 @@ class Rounds:
                     calls = sample.counted / max(1, sample.messages)
         except Unavailable as reason:
             self.no_syscalls = str(reason)
+        except Overloaded:
+            pass  # counting costs it a little: the cell's own windows are not concerned
         except (BenchError, subprocess.TimeoutExpired) as error:
             self.fail(one.server.name, name, f"while system calls were counted: {error}")
             return

@@ -60,7 +60,7 @@ class Suite:
         """Measure everything in its order; what cannot be measured is noted, the rest goes on."""
         self.available = self.session.available(self.plan.http_servers())
         self.left_out |= self.session.left_out
-        self.peers = servers.python_for(list(suite_plan.ECHO_SERVERS), self.python)
+        self.peers = servers.python_for(self.plan.named(suite_plan.ECHO_SERVERS), self.python)
         steps: list[tuple[str, Callable[[], None]]] = [
             ("echo", self.echo),
             ("http", self.http),
@@ -255,6 +255,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="under five minutes, few scenarios")
     parser.add_argument("--smoke", action="store_true", help="seconds: does it run at all")
     parser.add_argument("--rounds", type=int, help="other than the plan has them")
+    parser.add_argument("--seconds", type=float, help="length of a window, other than the plan's")
     parser.add_argument("--servers", help="only these, divided by commas")
     parser.add_argument("--python", default=sys.executable, help="CPython for all servers (3.13)")
     parser.add_argument("--nice", type=int, default=default_nice())
@@ -269,8 +270,11 @@ def main(argv: list[str] | None = None) -> int:
     plan = suite_plan.PLANS["smoke" if options.smoke else "quick" if options.quick else "full"]
     if options.servers:
         plan = replace(plan, servers=tuple(options.servers.split(",")))
-    if options.rounds:
-        plan = replace(plan, rounds=options.rounds)
+    plan = replace(
+        plan,
+        rounds=options.rounds or plan.rounds,
+        seconds=options.seconds or plan.seconds,
+    )
     if shutil.which("wrk") is None and not options.smoke:
         raise BenchError("the load generator wrk is not installed (Debian: wrk)")
     print(f"{plan.name}: about {plan.estimate() / 60:.0f} minutes, and the peers' installation")
@@ -287,7 +291,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"\n{report.verdicts(found['bars'])}\n\nkept: {path}")
     publish.page(found, options.html or str(path.with_suffix(".html")))
     publish.tables(found, path)
-    if any(is_ours(line) or line.startswith("floor") for line in found["wrong"]):
+    if any(is_ours(server) or server == "floor" for server in suite.rounds.mistaken):
         return MISTAKES
     return 0 if plan.name != "full" or all(bar["met"] for bar in found["bars"]) else MISSED
 

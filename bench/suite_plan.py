@@ -187,7 +187,7 @@ QUICK = Plan(
 SMOKE = Plan(
     "smoke",
     rounds=1,
-    seconds=0.2,
+    seconds=0.1,
     counting=0.1,
     http=("full-64",),
     echo=("64B",),
@@ -197,6 +197,7 @@ SMOKE = Plan(
     tail_seconds=0.2,
     ring_seconds=0.0,
     starts=0,
-    servers=("pyuring", "pyuring-gc", "floor", "raw-asyncio", "asyncio", "epoll"),
+    servers=("pyuring", "pyuring-gc", "floor", "epoll"),
+    tail_servers=("pyuring-gc", "floor"),
 )
 PLANS = {plan.name: plan for plan in (FULL, QUICK, SMOKE)}

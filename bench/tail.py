@@ -17,7 +17,7 @@ import report
 from harness import BenchError, Running, awake, put_to_sleep
 from http_load import Scenario, check, measure
 from load import Sample
-from rounds import Rounds
+from rounds import Overloaded, Rounds
 from syscalls import Counters
 
 GROUP = http_servers.TAIL
@@ -82,7 +82,7 @@ class Tail:
         scenario = Scenario("paced", GROUP, "full", rate=rate)
         sample = measure(one, scenario, seconds, self.nice, counters)
         if sample.behind > BEHIND * rate * seconds:
-            raise BenchError(f"{sample.behind} requests at {rate} a second were not sent in time")
+            raise Overloaded(f"{sample.behind} requests at {rate} a second were not sent in time")
         return sample
 
     def _collections(self, running: list[Running]) -> list[int]:
