@@ -302,7 +302,12 @@ def default_nice() -> int:
 
 
 def exit_with(main: Callable[[], int]) -> None:
-    """End the program with what `main` returns; with one message when it cannot run here."""
+    """End the program with what `main` returns; with one message when it cannot run here.
+
+    Told to end (SIGTERM) it ends its servers first, as with Ctrl-C: some would be left stopped.
+    """
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         sys.exit(main())
     except BenchError as error:

@@ -32,7 +32,7 @@ EXCLUDED: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
         "answers the first of several requests in one packet, and waits for ever with the rest",
     ),
     (("socketify",), ("close-64",), "closes without having said so, which is a broken reply"),
-    (("socketify",), ("post-64K",), "loses connections and ends"),
+    (("socketify",), POSTS, "loses connections under POSTs, and ends"),
     (("fastpysgi-asgi",), ("close-64",), "stops accepting"),
 )
 
