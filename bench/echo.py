@@ -24,6 +24,7 @@ SCENARIOS = (
     Scenario("64B", size=64),
     Scenario("1KiB", size=1024),
     Scenario("16KiB", size=16 * 1024),
+    Scenario("256KiB", size=256 * 1024),
     Scenario("64B-depth16", size=64, depth=16),
     Scenario("64B-1conn", connections=1, size=64),
 )

@@ -33,7 +33,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="length of a window")
     parser.add_argument("--servers", default=",".join(http_servers.SERVERS))
     parser.add_argument("--scenarios", default="")
-    parser.add_argument("--slow-clients", type=int, default=5000)
+    parser.add_argument("--slow-clients", type=int, default=http_slow.COUNT)
     parser.add_argument("--python", default=sys.executable, help="CPython for all servers (3.13)")
     parser.add_argument("--nice", type=int, default=default_nice())
     parser.add_argument("--json", help="also write every sample here")

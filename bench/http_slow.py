@@ -23,6 +23,7 @@ from load import Sample
 SCENARIO = Scenario("slow", "slow")
 CLIENTS = str(BENCH / "peers" / "http_slow.py")
 ALONE = str(BENCH / "peers" / "http_app_alone.py")
+COUNT = 5_000
 HEAD_TIMEOUT = 10.0  # the servers' setting
 EARLY, LATE = 0.5, 2.0
 

@@ -19,6 +19,7 @@ from typing import Any
 import document
 import echo
 import http_servers
+import http_slow
 import proxying
 import publish
 import report
@@ -26,6 +27,7 @@ import servers
 import suite_bars
 import suite_plan
 from beside_idle import one_round
+from churn import CHURN
 from harness import MISSED, MISTAKES, BenchError, default_nice, exit_with, serving
 from http_session import Session
 from load import Sample
@@ -36,7 +38,7 @@ from suite_plan import Plan
 from suite_scenarios import is_ours
 from tail import Tail
 
-SLOW_CLIENTS, IDLE_CLIENTS = 5_000, 10_000
+IDLE_CLIENTS = 10_000
 RING_FILE_MIB = 64
 
 
@@ -109,7 +111,7 @@ class Suite:
 
     def echo(self) -> None:
         """The echo scenarios."""
-        scenarios = [one for one in suite_plan.ECHO if one.name in self.plan.echo]
+        scenarios = [one for one in echo.SCENARIOS if one.name in self.plan.echo]
         with self.running(self.plan.named(suite_plan.ECHO_SERVERS)) as running:
             echo.measure(self.rounds, running, scenarios, self.nice, 0.2)
 
@@ -118,7 +120,7 @@ class Suite:
         if not self.plan.streams:
             return
         with self.running(self.plan.named(suite_plan.CHURN_SERVERS)) as running:
-            echo.measure(self.rounds, running, [suite_plan.CHURN], self.nice, 0.2)
+            echo.measure(self.rounds, running, [CHURN], self.nice, 0.2)
         with self.running(self.plan.named(suite_plan.LOOPS), "broadcast") as running:
             echo.measure(self.rounds, running, [suite_plan.BROADCAST], self.nice, 0.2)
         names = []
@@ -152,7 +154,7 @@ class Suite:
         if not self.plan.slow_rounds:
             return
         rounds, self.rounds.count = self.rounds.count, self.plan.slow_rounds
-        self.session.beside_slow_clients(self.available, SLOW_CLIENTS)
+        self.session.beside_slow_clients(self.available, http_slow.COUNT)
         self.rounds.count = rounds
         for name, found in self.session.slow.items():
             self.add("slow-alone", name, [one.without for one in found])

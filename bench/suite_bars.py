@@ -41,7 +41,7 @@ def verdicts(suite: Suite) -> list[dict[str, Any]]:
             bars.append(report.verdict(f"{scenario}: pyuring / floor (evidence)", ratio, limit))
     bars += ahead(found)
     bars += suite.tail.bars()
-    bars += http_slow.bars(suite.session.slow, 5_000)
+    bars += http_slow.bars(suite.session.slow, http_slow.COUNT)
     bars += _idle(suite)
     if suite.ring:
         bars += lowlevel.bars_of(suite.ring)

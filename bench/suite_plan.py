@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import echo
 import http_excluded
 from http_load import Scenario as HttpScenario
 from http_scenarios import SCENARIOS as HTTP
@@ -15,15 +16,6 @@ from http_servers import SERVERS as HTTP_SERVERS
 from load import Scenario
 
 BROADCAST = Scenario("broadcast", connections=1000, mode="broadcast")
-CHURN = Scenario("churn", mode="churn")
-ECHO = (
-    Scenario("64B"),
-    Scenario("1KiB", size=1024),
-    Scenario("16KiB", size=16 * 1024),
-    Scenario("256KiB", size=256 * 1024),
-    Scenario("64B-depth16", depth=16),
-    Scenario("64B-1conn", connections=1),
-)
 ECHO_SERVERS: tuple[str, ...] = (
     "pyuring",
     "pyuring-buffered",
@@ -155,7 +147,7 @@ FULL = Plan(
     seconds=0.7,
     counting=0.3,
     http=tuple(one.name for one in HTTP),
-    echo=tuple(one.name for one in ECHO),
+    echo=tuple(one.name for one in echo.SCENARIOS),
     streams=True,
     slow_rounds=2,
     idle_rounds=3,

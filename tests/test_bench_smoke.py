@@ -47,7 +47,7 @@ def bench(script: str, *arguments: str) -> dict[str, Any]:
 
 def test_echo_measures_every_server_in_every_scenario() -> None:
     results = bench("echo.py", "--quick", "--servers", "pyuring,asyncio,epoll")["samples"]
-    assert set(results) == {"64B", "1KiB", "16KiB", "64B-depth16", "64B-1conn"}
+    assert set(results) == {"64B", "1KiB", "16KiB", "256KiB", "64B-depth16", "64B-1conn"}
     for found in results.values():
         assert set(found) == {"pyuring", "asyncio", "epoll"}
         for (sample,) in found.values():
