@@ -272,9 +272,12 @@ def main(argv: list[str] | None = None) -> int:
     plan = suite_plan.PLANS["smoke" if options.smoke else "quick" if options.quick else "full"]
     if options.servers:
         plan = replace(plan, servers=tuple(options.servers.split(",")))
+    rounds = options.rounds or plan.rounds
     plan = replace(
         plan,
-        rounds=options.rounds or plan.rounds,
+        rounds=rounds,
+        slow_rounds=min(rounds, plan.slow_rounds),
+        idle_rounds=min(rounds, plan.idle_rounds),
         seconds=options.seconds or plan.seconds,
     )
     if shutil.which("wrk") is None and not options.smoke:
