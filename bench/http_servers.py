@@ -100,7 +100,11 @@ def _granian(interface: str, workers: int = 1) -> Command:
     arguments += " --runtime-mode st --http 1 --no-ws --log-level error --no-access-log"
     arguments += " --http1-pipeline-flush"
     arguments += " --blocking-threads 1" if interface == "wsgi" else " --loop uvloop"
-    return _module("granian", *arguments.split(), interface=interface)
+    few = _module("granian", *arguments.split(), interface=interface)
+    # It takes no more connections than this at a time, 1,024 by default.
+    room = " --backlog 16384 --backpressure 16384"
+    many = _module("granian", *(arguments + room).split(), interface=interface)
+    return lambda python, group: (many if group in (SLOW, IDLE) else few)(python, group)
 
 
 def _gunicorn(worker: str, *more: str, workers: int = 1) -> Command:
