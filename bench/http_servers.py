@@ -205,7 +205,7 @@ daemon off; worker_processes {workers}; pid nginx-{group}.pid; worker_rlimit_nof
 events {{ worker_connections 16384; }}
 http {{
   access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; server_tokens off;
-  keepalive_timeout 75; keepalive_requests 1000000000; client_header_timeout 10;
+  keepalive_timeout 75; keepalive_requests 1000000000; client_header_timeout {patience};
   open_file_cache max=100; default_type text/plain; charset utf-8;
   client_max_body_size 0; client_body_buffer_size 256k; client_body_temp_path temp;
   proxy_temp_path temp; fastcgi_temp_path temp; uwsgi_temp_path temp; scgi_temp_path temp;
@@ -274,7 +274,10 @@ def start(name: str, group: str, python: str, nice: int) -> Iterator[Running]:
     port = free_port()
     if name.startswith("nginx"):
         workers = 2 if name == "nginx-2" else 1
-        configuration = _NGINX.format(port=port, group=group, www=WWW, workers=workers)
+        patience = 10 if group == SLOW else 75  # what every server has for a head when it is slow
+        configuration = _NGINX.format(
+            port=port, group=group, www=WWW, workers=workers, patience=patience
+        )
         (CACHE / f"nginx-{group}.conf").write_text(configuration)
     server = replace(server, command=tuple(word.replace("{port}", str(port)) for word in command))
     with listening(server, port, nice) as running:
