@@ -147,6 +147,7 @@ def omissions(found: dict[str, Any]) -> list[str]:
     """What was not measured, and why, a line each."""
     lines = [f"{name}: {why}" for name, why in found["left_out"].items()]
     lines += [f"no figure: {line}" for line in found["wrong"]]
+    lines += [f"{name}: {note}" for name, note in found["notes"].items()]
     if found["no_syscalls"]:
         lines.append(f"system calls: {found['no_syscalls']}")
     for servers, scenarios, why in http_excluded.EXCLUDED:

@@ -123,17 +123,21 @@ def _contents(by_scenario: dict[str, list[Cell]]) -> str:
 def _bars(bars: list[dict[str, Any]]) -> str:
     if not bars:
         return "<p>None of the bars' scenarios were measured.</p>"
+    missed = [bar for bar in bars if not bar["met"]]
+    parts = [_bar_table(f"{len(missed)} missed", missed, " open")] if missed else []
+    met = [bar for bar in bars if bar["met"]]
+    return "".join([*parts, _bar_table(f"{len(met)} met", met, "")])
+
+
+def _bar_table(heading: str, bars: list[dict[str, Any]], opened: str) -> str:
     rows = []
-    for bar in sorted(bars, key=lambda one: one["met"]):
+    for bar in bars:
         sign = "≤" if bar["at_most"] else "≥"
         mark = "<span class='met'>met</span>"
         if not bar["met"]:
             mark = "<span class='missed'>missed</span>"
         figure = f"{bar['value']:.3f}"
         rows.append((html.escape(bar["bar"]), figure, f"{sign} {bar['limit']:g}", mark))
-    missed = sum(not bar["met"] for bar in bars)
-    heading = f"{len(bars)} bars, {missed} missed" if missed else f"{len(bars)} bars, all met"
-    opened = " open" if missed else ""
     table = _table(("bar", "figure", "limit", ""), rows)
     return f"<details{opened}><summary>{heading}</summary>{table}</details>"
 
@@ -153,8 +157,9 @@ def _matrix(by_scenario: dict[str, list[Cell]]) -> str:
     for many in by_scenario.values():
         for cell in many:
             often[cell.server] = often.get(cell.server, 0) + 1
+    seldom = min(2, len(by_scenario))  # a column for a single figure says nothing
     columns = sorted(often, key=lambda one: (not is_ours(one), one in NO_PEERS, -often[one], one))
-    columns.remove("pyuring") if "pyuring" in columns else None
+    columns = [name for name in columns if name != "pyuring" and often[name] >= seldom]
     head = "".join(f"<th class='turned'><span>{name}</span></th>" for name in columns)
     rows = []
     for key, many in by_scenario.items():

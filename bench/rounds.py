@@ -53,7 +53,11 @@ class Rounds:
     @property
     def failed(self) -> list[str]:
         """The mistakes as lines of text: server, scenario: what."""
-        return [f"{server}, {scenario}: {why}" for (server, scenario), why in self.wrong.items()]
+        lines = []
+        for (server, scenario), why in self.wrong.items():
+            words = why.strip().splitlines()
+            lines.append(f"{server}, {scenario}: {words[-1][:300] if words else 'no reply'}")
+        return lines
 
     @property
     def mistaken(self) -> set[str]:

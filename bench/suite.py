@@ -220,6 +220,13 @@ class Suite:
         if self.plan.starts:
             self.starts = measure_start(self.python, self.plan.starts, self.nice)
 
+    def notes(self) -> dict[str, str]:
+        """What must be known of some servers."""
+        found = {name: http_servers.SERVERS[name].note for name in self.available}
+        if self.plan.wants("zloop"):
+            found["zloop"] = servers.server("zloop", self.peers).note
+        return {name: note for name, note in found.items() if note}
+
     def document(self, began: dict[str, Any]) -> dict[str, Any]:
         """Everything that was found."""
         rounds = self.rounds
@@ -230,6 +237,7 @@ class Suite:
             "took_seconds": round(time.monotonic() - self.began),
             "left_out": self.left_out,
             "wrong": rounds.failed,
+            "notes": self.notes(),
             "no_syscalls": rounds.no_syscalls,
             "rates": self.tail.rates,
             "collections": self.tail.collections,

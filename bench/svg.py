@@ -106,7 +106,8 @@ def _grid(top: float, scale: float, unit: str, rows: int) -> list[str]:
     for index in range(int(top / step) + 1):
         x = LABEL + index * step * scale
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{HEAD}" y2="{bottom}"/>')
-        parts.append(_text(x, bottom + 15, f"{index * step:,g}", "tick"))
+        if x < LABEL + PLOT - 12:  # there the unit follows
+            parts.append(_text(x, bottom + 15, f"{index * step:,g}", "tick"))
     parts.append(_text(LABEL + PLOT + 14, bottom + 15, unit, "unit"))
     return parts
 

@@ -88,6 +88,7 @@ def run() -> dict[str, Any]:
         "took_seconds": 60,
         "left_out": {"robyn": "it does not install"},
         "wrong": ["bjoern, full-64: wrong | bytes"],
+        "notes": {"nginx": "has files"},
         "no_syscalls": "",
         "bars": [{"bar": "b", "value": 1.5, "limit": 1.0, "at_most": True, "met": False}],
         "cells": [
