@@ -14,6 +14,7 @@ from typing import Any
 import document
 import figures
 import http_excluded
+import report
 import suite_plan
 from figures import Cell, number
 from harness import ROOT
@@ -86,7 +87,7 @@ def ground(found: dict[str, Any]) -> list[tuple[str, str]]:
     """What it ran on: name and text."""
     there = found["environment"]
     versions = sorted(shown(there["versions"]).items())
-    return [
+    rows = [
         ("when", f"{there['time']}, {found['took_seconds'] / 60:.0f} minutes"),
         ("commit", there["commit"] + (", with changes" if there["dirty"] else "")),
         ("processor", f"{there['cpu']}, {there['cores']} cores, governor {there['governor']}"),
@@ -95,6 +96,17 @@ def ground(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("rounds", f"{found['plan']['rounds']} of {found['plan']['seconds']:g} s"),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions)),
     ]
+    idle = [(name, report.median(each)) for name, each in found["idle_bytes"].items()]
+    if idle:
+        text = ", ".join(f"{name} {each:.0f}" for name, each in idle)
+        rows.append(("resident bytes for an idle connection", text))
+    if found["collections"]:
+        text = ", ".join(map(str, found["collections"])) + " of each generation"
+        rows.append(("collections in pyuring-gc in the tail", text))
+    if found["alone_us"]:
+        text = f"{report.median(found['alone_us']):.1f} µs of CPU for a call"
+        rows.append(("the Flask application without a server", text))
+    return rows
 
 
 def shown(versions: dict[str, str]) -> dict[str, str]:

@@ -164,7 +164,10 @@ def _matrix(by_scenario: dict[str, list[Cell]]) -> str:
     rows = []
     for key, many in by_scenario.items():
         reference = figures.ours(many)
-        cells = [_matrix_cell(figures.named(many, name), reference) for name in columns]
+        there = [figures.named(many, name) for name in columns]
+        if not any(there):
+            continue
+        cells = [_matrix_cell(cell, reference) for cell in there]
         entry = figures.entry(key)
         title = f"<a href='#{key}'>{html.escape(f'{_SHORT[entry.section]}: {entry.title}')}</a>"
         rows.append(f"<tr><td>{title}</td>{''.join(cells)}</tr>")

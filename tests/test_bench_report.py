@@ -89,6 +89,9 @@ def run() -> dict[str, Any]:
         "left_out": {"robyn": "it does not install"},
         "wrong": ["bjoern, full-64: wrong | bytes"],
         "notes": {"nginx": "has files"},
+        "idle_bytes": {"echo pyuring": [300, 310, 305]},
+        "collections": [100, 10, 1],
+        "alone_us": [80.0],
         "no_syscalls": "",
         "bars": [{"bar": "b", "value": 1.5, "limit": 1.0, "at_most": True, "met": False}],
         "cells": [
@@ -188,6 +191,7 @@ def test_the_tables_have_every_cell_and_keep_their_columns(bench: Any, run: dict
     assert "| 10.0 |" in rows[0]  # times ours
     assert "wrong | bytes" in page  # in a list, not in a table
     assert "idna" not in page
+    assert "echo pyuring 305" in page
     assert bench.docs.markdown(("a",), [("x|y",)]).endswith("| x\\|y |")
 
 
