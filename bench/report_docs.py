@@ -165,6 +165,8 @@ def omissions(found: dict[str, Any]) -> list[str]:
     for servers, scenarios, why in http_excluded.EXCLUDED:
         lines.append(f"{', '.join(servers)} in {', '.join(scenarios)}: {why}")
     lines.append(f"other servers in {', '.join(suite_plan.BY_WRK)}: {suite_plan.WRK_REASON}")
+    variants = ", ".join(suite_plan.VARIANTS)
+    lines.append(f"{variants} in other scenarios: {suite_plan.VARIANT_REASON}")
     return lines
 
 

@@ -46,15 +46,15 @@ _WRK_SERVERS: tuple[str, ...] = (
     "granian-wsgi",
 )
 _WRK_SERVERS += ("granian-rsgi", "uvicorn", "nginx")
-_VARIANTS = ("pyuring-epoll", "pyuring-wsgi-epoll", "raw-uvloop", "raw-asyncio", "gunicorn-sync")
-_FOR_VARIANTS: tuple[str, ...] = (
+VARIANTS = ("pyuring-epoll", "pyuring-wsgi-epoll", "raw-uvloop", "raw-asyncio", "gunicorn-sync")
+FOR_VARIANTS: tuple[str, ...] = (
     "full-64",
     "full-headers-64",
     "full-pipeline-16",
     "flask-mix",
     "reply-16K",
 )
-_FOR_VARIANTS += ("post-1K", "close-64")
+FOR_VARIANTS += ("post-1K", "close-64")
 WRK_REASON = "wrk checks our own load with the servers that bars are about"
 VARIANT_REASON = "a variant, measured in some of the scenarios"
 GROUP_REASON = {
@@ -130,7 +130,7 @@ def excluded(server: str, scenario: str) -> str:
     """Why the server takes no part in an HTTP scenario of the suite, or an empty string."""
     if scenario in BY_WRK and server not in _WRK_SERVERS:
         return WRK_REASON
-    if server in _VARIANTS and scenario not in _FOR_VARIANTS:
+    if server in VARIANTS and scenario not in FOR_VARIANTS:
         return VARIANT_REASON
     return http_excluded.reason(server, scenario)
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-LABEL, PLOT, TEXT = 150, 430, 250
+LABEL, PLOT, TEXT = 176, 450, 250
 WIDTH = LABEL + PLOT + TEXT
 ROW, HEAD, FOOT = 22, 20, 22
 
