@@ -28,7 +28,7 @@ import suite_bars
 import suite_plan
 from beside_idle import one_round
 from churn import CHURN
-from harness import MISSED, MISTAKES, BenchError, default_nice, exit_with, serving
+from harness import MISSED, MISTAKES, BenchError, default_nice, exit_with, peers_python, serving
 from http_session import Session
 from load import Sample
 from lowlevel import WORKS, measure as measure_ring
@@ -78,7 +78,7 @@ class Suite:
             try:
                 step()
             except (BenchError, OSError, subprocess.TimeoutExpired) as error:
-                self.left_out[name] = str(error)
+                self.left_out[name] = str(error).strip().rpartition("\n")[2]
                 print(f"{name}: {error}", file=sys.stderr, flush=True)
         self.say("done")
 
@@ -206,8 +206,9 @@ class Suite:
         plan = self.plan
         if not plan.ring_seconds:
             return
+        python = peers_python(self.python)
         self.ring = measure_ring(
-            self.peers, list(WORKS), plan.rounds, plan.ring_seconds, RING_FILE_MIB, self.nice
+            python, list(WORKS), plan.rounds, plan.ring_seconds, RING_FILE_MIB, self.nice
         )
         for (library, work), rates in self.ring.items():
             kind = "ring-nops" if work.startswith("nops") else "ring-reads"
