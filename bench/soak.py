@@ -36,7 +36,7 @@ SETTLE_SECONDS = 60.0
 # Processes are replaced in every sixth cycle only, so that their memory has time for growing.
 RELOAD_CYCLES = 6
 # What the level that a process falls back to may have risen by: the allocator's noise.
-GROWTH_BYTES = {"http parent": 1 << 20, "http processes": 4 << 20, "echo": 2 << 20}
+GROWTH_BYTES = {"http parent": 1 << 20, "http processes": 2 << 20, "echo": 2 << 20}
 GROWTH_BLOCKS = 2000
 
 
@@ -105,11 +105,7 @@ class Watched:
 
 
 def growth(values: list[int]) -> float:
-    """The lowest reading of the second half less that of the first.
-
-    What has been freed stays resident until it lies at the top of the heap (decision 0006): single
-    readings differ by the bodies of several requests, 8 MiB each. A leak raises the lowest ones.
-    """
+    """The lowest reading of the second half less that of the first: a leak raises it."""
     half = len(values) // 2
     return min(values[half:]) - min(values[:half] or values)
 

@@ -1,11 +1,13 @@
 """The HTTP application of soak.py: bodies that the client can compute, and sums of what it sent.
 
 `GET /bytes/SEED/SIZE` in one piece, `/parts/…` in many, `/file/…` from a file; `POST /sum` answers
-with length and CRC of the body, `POST /echo` with the body. Every reply names its process.
+with length and CRC of the body, `POST /echo` with the body. `GET /trim` gives back what is free
+of the heap. Every reply names its process.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import re
@@ -35,6 +37,9 @@ def app(request: Any) -> Any:
         reply = Response.text(_sum_of(request))
     elif request.path == "/echo":
         reply = Response(request.body)
+    elif request.path == "/trim":
+        ctypes.CDLL(None).malloc_trim(0)
+        reply = Response("")
     elif found := _BODY.fullmatch(request.path):
         kind, seed, size = found[1], int(found[2]), int(found[3])
         reply = Response(_body(kind, seed, size), content_type="application/octet-stream")
