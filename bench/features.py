@@ -12,6 +12,7 @@ import contextlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import echo
@@ -31,6 +32,7 @@ from harness import (
     serving,
 )
 from load import Scenario
+from report_docs import markdown
 from rounds import Rounds
 
 SCENARIOS = (
@@ -116,18 +118,15 @@ def cell(values: list[float] | None) -> str:
     return f"{report.median(values):.2f} +-{report.spread(values) * 100:.0f}%"
 
 
-def tables(found: dict[str, Ratios], raw: Ratios) -> str:
-    """What was found as text."""
-    headers = ["CPU / default's", *(scenario.name for scenario in SCENARIOS)]
+def tables(found: dict[str, Ratios], raw: Ratios) -> list[tuple[list[str], list[list[str]]]]:
+    """Headers and rows of what was found."""
+    headers = ["CPU of a message / default's", *(scenario.name for scenario in SCENARIOS)]
     rows = [
         [name, *(cell(results.get(scenario.name)) for scenario in SCENARIOS)]
         for name, results in found.items()
     ]
-    first = report.table(headers, rows)
-    second = report.table(
-        ["ring feature", "CPU / without"], [[name, cell(values)] for name, values in raw.items()]
-    )
-    return f"{first}\n\n{second}"
+    pairs = [[name, cell(values)] for name, values in raw.items()]
+    return [(headers, rows), (["CPU of an operation / without it", "ratio"], pairs)]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -138,11 +137,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--nice", type=int, default=default_nice())
     parser.add_argument("--json", help="also write every ratio here")
+    parser.add_argument(
+        "--page", type=Path, help="also put the tables into this page, by its marks"
+    )
     options = parser.parse_args(argv)
+    machine = report.machine()
     found, failed = variants(options)
     raw = pairs(options)
-    print(tables(found, raw))
-    document: dict[str, Any] = {"machine": report.machine(), "failed": failed}
+    both = tables(found, raw)
+    print("\n\n".join(report.table(*one) for one in both))
+    if options.page:
+        parts = [report.ground(machine), *(markdown(*one) for one in both)]
+        report.put_into_page(options.page, "bench/features.py", "\n\n".join(parts))
+    document: dict[str, Any] = {"machine": machine, "failed": failed}
     report.save(options.json, {**document, "variants": found, "pairs": raw})
     return MISTAKES if failed else 0
 

@@ -41,7 +41,6 @@ from harness import (
 FREQUENCY = 4999
 NAMED = CACHE / "named"
 RINGS = {"io_uring": "auto", "epoll": "none"}
-BEGIN, END = "<!-- begin: bench/profile_request.py -->", "<!-- end -->"
 
 _HTTP = "bench.peers.http_apps"
 # Scenario -> application, interface, load; each with 64 connections and one request on each.
@@ -242,15 +241,6 @@ def text(found: list[Profile], symbols: int) -> str:
     return "\n".join(parts)
 
 
-def write_page(path: Path, found: list[Profile], machine: dict[str, Any]) -> None:
-    """Put the table into a page, between its marks."""
-    page = path.read_text()
-    begin, end = page.index(BEGIN) + len(BEGIN), page.index(END)
-    about = f"CPython {machine['python']}, Linux {machine['kernel']}, {machine['cpu']}; "
-    about += f"the machine's load was {machine['load_average']:.1f} before it began."
-    path.write_text(f"{page[:begin]}\n{about}\n\n{markdown(found)}{page[end:]}")
-
-
 def main(argv: list[str] | None = None) -> int:
     """Profile every cell, print, save."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -274,7 +264,8 @@ def main(argv: list[str] | None = None) -> int:
     profiles = [{**vars(one), "symbols": _top(one)} for one in found]
     report.save(options.json, {"machine": machine, "profiles": profiles})
     if options.page:
-        write_page(options.page, found, machine)
+        table = f"{report.ground(machine)}\n\n{markdown(found)}"
+        report.put_into_page(options.page, "bench/profile_request.py", table)
     return 0
 
 

@@ -69,6 +69,22 @@ def verdicts(found: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def ground(machine: dict[str, Any]) -> str:
+    """What a table of a page was measured on, in a sentence."""
+    place = f"CPython {machine['python']}, Linux {machine['kernel']}, {machine['cpu']}"
+    load = f"the machine's load was {machine['load_average']:.1f} before it began"
+    return f"{place}, {machine['time'][:10]}; {load}."
+
+
+def put_into_page(page: Path, program: str, text: str) -> None:
+    """Replace what stands in a page between a program's mark and the next end mark."""
+    before, begin, rest = page.read_text().partition(f"<!-- begin: {program} -->\n")
+    _, end, after = rest.partition("<!-- end -->")
+    if not begin or not end:
+        raise ValueError(f"{page} has no marks of {program}")
+    page.write_text(f"{before}{begin}{text}\n{end}{after}")
+
+
 def save(path: str | None, document: dict[str, Any]) -> None:
     """Write the JSON document where it was asked for, if it was."""
     if path is not None:

@@ -12,6 +12,7 @@ sys.path.append(str(ROOT / "bench"))
 
 import profile_groups as groups  # noqa: E402
 import profile_request as profiles  # noqa: E402
+import report  # noqa: E402
 
 SEND = ["__tcp_transmit_skb", "tcp_write_xmit", "tcp_sendmsg", "io_send", "io_issue_sqe"]
 
@@ -66,16 +67,27 @@ def test_an_address_is_the_librarys_own_whether_perf_prints_a_place_or_memory() 
     assert mapped.address(0x7F00_0000_D328) == 0xE328
 
 
-def test_the_page_gets_the_table_between_its_marks(tmp_path: Path) -> None:
+def test_the_table_has_a_row_for_each_group() -> None:
     shares = {**dict.fromkeys(groups.GROUPS, 0.0), groups.NETWORK: 0.75, groups.UNKNOWN: 0.25}
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{profiles.BEGIN}\nold\n{profiles.END}\nafter\n")
-    machine = {"python": "3.13.0", "kernel": "6.18", "cpu": "a processor", "load_average": 0.25}
-    profiles.write_page(page, [profiles.Profile("hello", "epoll", 4.0, 800, shares)], machine)
-    text = page.read_text()
-    assert "old" not in text
-    assert "CPython 3.13.0, Linux 6.18, a processor; the machine's load was 0.2" in text
+    text = profiles.markdown([profiles.Profile("hello", "epoll", 4.0, 800, shares)])
     assert f"| {groups.NETWORK} | 75.0% |" in text
     assert "| µs a request | 4.00 |" in text
-    assert text.startswith("before\n")
-    assert text.endswith("\nafter\n")
+
+
+def test_a_page_gets_each_programs_table_between_its_own_marks(tmp_path: Path) -> None:
+    page, end = tmp_path / "page.md", "<!-- end -->"
+    page.write_text(f"1\n<!-- begin: a -->\nold\n{end}\n2\n<!-- begin: b -->\n{end}\n3\n")
+    report.put_into_page(page, "b", "new b")
+    report.put_into_page(page, "a", "new a")
+    expected = f"1\n<!-- begin: a -->\nnew a\n{end}\n2\n<!-- begin: b -->\nnew b\n{end}\n3\n"
+    assert page.read_text() == expected
+    with pytest.raises(ValueError, match="no marks of c"):
+        report.put_into_page(page, "c", "")
+
+
+def test_a_table_says_what_it_was_measured_on() -> None:
+    machine = {"python": "3.13.0", "kernel": "6.18", "cpu": "a processor", "load_average": 0.25}
+    said = report.ground({**machine, "time": "2026-01-02T03:04:05Z"})
+    assert said.startswith(
+        "CPython 3.13.0, Linux 6.18, a processor, 2026-01-02; the machine's load"
+    )
