@@ -18,6 +18,7 @@ from typing import Any
 
 import http_load
 import report
+from generator import Sample, Scenario, load
 from harness import (
     MISSED,
     BenchError,
@@ -31,7 +32,6 @@ from harness import (
     serving,
 )
 from idle import clients, wait_for_files
-from load import Sample, Scenario, load
 
 LIMIT = 0.9
 PROCESSES = 2

@@ -17,6 +17,7 @@ from typing import Any
 import echo
 import report
 import servers
+from generator import Sample, Scenario, load
 from harness import (
     MISSED,
     Running,
@@ -26,7 +27,6 @@ from harness import (
     resident_bytes,
     serving,
 )
-from load import Sample, Scenario, load
 from rounds import Rounds
 
 CHURN = Scenario("churn", connections=64, size=64, mode="churn")

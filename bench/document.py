@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import report
+from generator import Sample
 from harness import BENCH, ROOT
-from load import Sample
 from rounds import Rounds
 
 RESULTS = BENCH / "results"

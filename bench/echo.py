@@ -15,8 +15,8 @@ from typing import Any
 
 import report
 import servers
+from generator import Sample, Scenario, load
 from harness import MISSED, MISTAKES, Running, default_nice, exit_with
-from load import Sample, Scenario, load
 from rounds import Rounds, Samples
 from syscalls import Counters
 

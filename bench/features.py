@@ -17,6 +17,7 @@ from typing import Any
 
 import echo
 import report
+from generator import Scenario
 from harness import (
     BENCH,
     LOAD_CORE,
@@ -31,7 +32,6 @@ from harness import (
     put_to_sleep,
     serving,
 )
-from load import Scenario
 from report_docs import markdown
 from rounds import Rounds
 

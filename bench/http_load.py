@@ -16,6 +16,7 @@ import sys
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
+from generator import Sample, window
 from harness import (
     BENCH,
     CACHE,
@@ -25,7 +26,6 @@ from harness import (
     pinned,
     tree_cpu_ns,
 )
-from load import Sample, window
 from syscalls import Counters
 
 BULK = str(BENCH / "peers" / "http_bulk.py")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import report
+from generator import Sample
 from http_load import Scenario
 from http_scenarios import BARS
-from load import Sample
 from rounds import Samples
 
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable
 
 import http_excluded
 import http_servers
+from generator import Sample
 from harness import BenchError, Running, put_to_sleep
 from http_load import Scenario, check, measure, reply_length, wrong_bytes
 from http_slow import Slow, app_alone_us, beside_slow_clients
-from load import Sample
 from rounds import Rounds
 from syscalls import Counters
 

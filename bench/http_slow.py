@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import report
+from generator import Sample
 from harness import BENCH, LOAD_CORE, SERVER_CORE, BenchError, Running, pinned
 from http_load import Scenario, wrk
-from load import Sample
 
 SCENARIO = Scenario("slow", "slow")
 CLIENTS = str(BENCH / "peers" / "http_slow.py")

@@ -16,8 +16,8 @@ from typing import Any
 import http_load
 import report
 from churn import CHURN
+from generator import load
 from harness import MISSED, BenchError, Running, Server, exit_with
-from load import load
 from soak_servers import CountedServer, temporary_folder
 
 # What may be more afterwards: nothing that is the engine's; of the interpreter's what does not

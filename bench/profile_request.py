@@ -23,17 +23,16 @@ from typing import Any
 import http_load
 import profile_groups as groups
 import report
+from generator import Scenario, load
 from harness import (
     CACHE,
     LOAD_CORE,
     ROOT,
     BenchError,
     Running,
-    Scenario,
     Server,
     default_nice,
     exit_with,
-    load,
     pinned,
     serving,
 )
@@ -115,10 +114,8 @@ def profile(cell: str, ring: str, library: Path, options: argparse.Namespace) ->
 
 
 def _load(running: Running, scenario: Any, seconds: int, nice: int) -> tuple[float, int]:
-    if isinstance(scenario, Scenario):
-        echoed = load(running, scenario, seconds, nice=nice)
-        return echoed.cpu_us, echoed.errors
-    sample = http_load.measure(running, scenario, seconds, nice)
+    measure: Any = load if isinstance(scenario, Scenario) else http_load.measure
+    sample = measure(running, scenario, seconds, nice=nice)
     return sample.cpu_us, sample.errors
 
 

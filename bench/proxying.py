@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import servers
+from generator import Sample, Scenario, load
 from harness import (
     CACHE,
     LOAD_CORE,
@@ -26,7 +27,6 @@ from harness import (
     put_to_sleep,
     serving,
 )
-from load import Sample, Scenario, load
 from rounds import Rounds
 from syscalls import Counters
 

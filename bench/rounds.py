@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import syscalls
+from generator import Sample
 from harness import BenchError, Running, awake, tree_resident_bytes
-from load import Sample
 from syscalls import Counters, Unavailable
 
 # One window of so many seconds; with counters it reads them at its edges.

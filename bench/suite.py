@@ -28,9 +28,9 @@ import suite_bars
 import suite_plan
 from beside_idle import one_round
 from churn import CHURN
+from generator import Sample
 from harness import MISSED, MISTAKES, BenchError, default_nice, exit_with, peers_python, serving
 from http_session import Session
-from load import Sample
 from lowlevel import WORKS, measure as measure_ring
 from rounds import Rounds
 from startup import measure as measure_start

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import echo
 import http_excluded
+from generator import Scenario
 from http_load import Scenario as HttpScenario
 from http_scenarios import SCENARIOS as HTTP
 from http_servers import SERVERS as HTTP_SERVERS
-from load import Scenario
 
 BROADCAST = Scenario("broadcast", connections=1000, mode="broadcast")
 ECHO_SERVERS: tuple[str, ...] = (

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 
 import http_servers
 import report
+from generator import Sample
 from harness import BenchError, Running, awake, put_to_sleep
 from http_load import Scenario, check, measure
-from load import Sample
 from rounds import Overloaded, Rounds
 from syscalls import Counters
 

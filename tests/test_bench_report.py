@@ -14,44 +14,19 @@ from xml.etree import ElementTree
 import pytest
 
 BENCH = Path(__file__).resolve().parent.parent / "bench"
-# What a benchmark imports by its plain name, and what tests of ours are called alike.
-ALIKE = ("load", "report", "document", "figures", "compare")
+sys.path.append(str(BENCH))
+
+import compare  # noqa: E402
+import document  # noqa: E402
+import figures  # noqa: E402
+import report_docs  # noqa: E402
+import report_html  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def bench() -> Any:
-    """The benchmarks' modules; forgotten again, as a name of theirs is a test helper's too."""
-    kept = {name: sys.modules.pop(name) for name in ALIKE if name in sys.modules}
-    sys.path.insert(0, str(BENCH))
-    try:
-        import compare
-        import document
-        import figures
-        import report_docs
-        import report_html
-        import svg
-
-        yield type(
-            "Bench",
-            (),
-            {
-                "compare": compare,
-                "document": document,
-                "figures": figures,
-                "docs": report_docs,
-                "html": report_html,
-                "svg": svg,
-            },
-        )
-    finally:
-        sys.path.remove(str(BENCH))
-        for name in [
-            name
-            for name, module in sys.modules.items()
-            if str(getattr(module, "__file__", None) or "").startswith(f"{BENCH}/")
-        ]:
-            del sys.modules[name]
-        sys.modules.update(kept)
+def test_no_module_of_the_benchmarks_is_called_as_one_of_the_tests() -> None:
+    # Both are imported by their plain names: the second would get the first.
+    tests = {path.stem for path in BENCH.parent.joinpath("tests").glob("*.py")}
+    assert not tests & {path.stem for path in BENCH.glob("*.py")}
 
 
 def cell(
@@ -116,63 +91,61 @@ def changed(run: dict[str, Any], scenario: str, server: str, factor: float) -> d
     return other
 
 
-def test_a_run_compared_with_itself_has_no_change(bench: Any, run: dict[str, Any]) -> None:
-    assert bench.compare.compare(run, copy.deepcopy(run), True) == 0
+def test_a_run_compared_with_itself_has_no_change(run: dict[str, Any]) -> None:
+    assert compare.compare(run, copy.deepcopy(run), True) == 0
 
 
 def test_a_cell_of_ours_that_became_slower_than_the_noise_fails(
-    bench: Any, run: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    run: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert bench.compare.compare(run, changed(run, "64B", "pyuring", 1.10)) == 1
+    assert compare.compare(run, changed(run, "64B", "pyuring", 1.10)) == 1
     assert "SLOWER 64B, pyuring: +10.0 %" in capsys.readouterr().out
 
 
-def test_a_change_within_the_noise_of_both_runs_passes(bench: Any, run: dict[str, Any]) -> None:
-    assert bench.compare.compare(run, changed(run, "64B", "pyuring", 1.03)) == 0
+def test_a_change_within_the_noise_of_both_runs_passes(run: dict[str, Any]) -> None:
+    assert compare.compare(run, changed(run, "64B", "pyuring", 1.03)) == 0
 
 
-def test_what_all_peers_have_changed_by_is_the_machines_doing(
-    bench: Any, run: dict[str, Any]
-) -> None:
+def test_what_all_peers_have_changed_by_is_the_machines_doing(run: dict[str, Any]) -> None:
     slow = copy.deepcopy(run)
     for one in slow["cells"]:
         for row in one["rounds"]:
             row[1] *= 1.5
             row[7] *= 1.5
-    assert bench.compare.compare(run, slow) == 0
-    assert bench.compare.compare(run, changed(slow, "64B", "pyuring", 1.10)) == 1
+    assert compare.compare(run, slow) == 0
+    assert compare.compare(run, changed(slow, "64B", "pyuring", 1.10)) == 1
 
 
-def test_a_cell_of_ours_that_is_gone_fails(bench: Any, run: dict[str, Any]) -> None:
+def test_a_cell_of_ours_that_is_gone_fails(run: dict[str, Any]) -> None:
     other = copy.deepcopy(run)
     other["cells"] = [one for one in other["cells"] if one["scenario"] != "full-64"] + [
         one for one in run["cells"] if one["scenario"] == "full-64" and one["server"] != "pyuring"
     ]
-    assert bench.compare.compare(run, other) == 1
+    assert compare.compare(run, other) == 1
 
 
-def test_a_ranking_differs_only_where_no_round_overlaps(bench: Any, run: dict[str, Any]) -> None:
-    old = bench.figures.cells(run)["full-64"]
+def test_a_ranking_differs_only_where_no_round_overlaps(run: dict[str, Any]) -> None:
+    old = figures.cells(run)["full-64"]
 
     def ranked(server: str, factor: float) -> str:
-        new = bench.figures.cells(changed(run, "full-64", server, factor))["full-64"]
-        return str(bench.compare.ranking(old, new)[0])
+        new = figures.cells(changed(run, "full-64", server, factor))["full-64"]
+        return str(compare.ranking(old, new)[0])
 
     assert ranked("pyuring", 1.0) == "same"
     assert ranked("pyuring", 1.03) == "same but for noise"
     assert ranked("uvicorn", 0.01) == "differs"
-    assert bench.compare.compare(run, changed(run, "full-64", "uvicorn", 0.01), True) == 1
+    assert compare.compare(run, changed(run, "full-64", "uvicorn", 0.01), True) == 1
 
 
 def test_a_cell_is_bound_by_its_client_when_only_that_one_has_no_time_left(
-    bench: Any, run: dict[str, Any]
+    run: dict[str, Any],
 ) -> None:
-    found = bench.figures.cells(run)["full-64"]
+    found = figures.cells(run)["full-64"]
     assert [one.server for one in found if one.client_bound] == ["floor"]
 
 
-def test_the_page_needs_no_other_file_and_is_well_formed(bench: Any, run: dict[str, Any]) -> None:
-    page = bench.html.page(run)
+def test_the_page_needs_no_other_file_and_is_well_formed(run: dict[str, Any]) -> None:
+    page = report_html.page(run)
     assert "src=" not in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "a &lt;fast&gt; one" in page
@@ -184,28 +157,28 @@ def test_the_page_needs_no_other_file_and_is_well_formed(bench: Any, run: dict[s
     assert ">missed<" in page
 
 
-def test_the_tables_have_every_cell_and_keep_their_columns(bench: Any, run: dict[str, Any]) -> None:
-    page = bench.docs.page(run, "run.json")
+def test_the_tables_have_every_cell_and_keep_their_columns(run: dict[str, Any]) -> None:
+    page = report_docs.page(run, "run.json")
     rows = [line for line in page.splitlines() if line.startswith("| uvicorn ")]
     assert len(rows) == 1
     assert "| 10.0 |" in rows[0]  # times ours
     assert "wrong | bytes" in page  # in a list, not in a table
     assert "idna" not in page
     assert "echo pyuring 305" in page
-    assert bench.docs.markdown(("a",), [("x|y",)]).endswith("| x\\|y |")
+    assert report_docs.markdown(("a",), [("x|y",)]).endswith("| x\\|y |")
 
 
-def test_a_document_is_kept_and_read_again(bench: Any, run: dict[str, Any], tmp_path: Path) -> None:
-    path = bench.document.save(run, str(tmp_path / "run.json"))
-    assert bench.document.load(path) == run
+def test_a_document_is_kept_and_read_again(run: dict[str, Any], tmp_path: Path) -> None:
+    path = document.save(run, str(tmp_path / "run.json"))
+    assert document.load(path) == run
     path.write_text('{"form": 99}')
     with pytest.raises(ValueError, match="form 99"):
-        bench.document.load(path)
+        document.load(path)
 
 
-def test_the_guide_is_what_the_newest_kept_run_gives(bench: Any) -> None:
-    newest = bench.document.newest()
+def test_the_guide_is_what_the_newest_kept_run_gives() -> None:
+    newest = document.newest()
     if newest is None:
         pytest.skip("no full run is kept in bench/results")
-    page = bench.docs.page(bench.document.load(newest), newest.name)
-    assert bench.docs.PAGE.read_text() == page, "python bench/report_docs.py"
+    page = report_docs.page(document.load(newest), newest.name)
+    assert report_docs.PAGE.read_text() == page, "python bench/report_docs.py"
