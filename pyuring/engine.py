@@ -20,6 +20,7 @@ from pyuring import addresses, listeners, running
 from pyuring.config import EngineConfig, check_seconds
 from pyuring.errors import EngineClosedError, ForkedError
 from pyuring.gate import Gate
+from pyuring.latch import Latch
 from pyuring.metrics import EngineMetrics
 from pyuring.reports import report
 from pyuring.startup import start_first, start_next
@@ -75,7 +76,7 @@ class Engine:
         self._asked: list[float | None] = []  # timeouts of shutdowns during the start
         self._alive = 0
         self._unwaited = False  # started, and nobody has called listen() since
-        self._done = threading.Event()
+        self._done = Latch()
         self._gate = Gate(self._lock, self._each_listener, self._tell_all)
         self._ladder: Ladder | None = None
         self._failure: BaseException | None = None
@@ -388,7 +389,7 @@ class Engine:
         self._forked = True
         self._state = "closed"
         self._lock = threading.RLock()
-        self._done = threading.Event()
+        self._done = Latch()
         self._done.set()
         for worker in self._workers:
             worker._after_fork_in_child()

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from pyuring.latch import Latch
 from pyuring.worker import Worker
 
 if TYPE_CHECKING:
@@ -31,13 +32,13 @@ class Gate:
         self._listeners = listeners
         self._tell_all = tell_all
         self._for_good = False
-        self._stopped = threading.Event()  # of the latest stop
+        self._stopped = Latch()  # of the latest stop
 
-    def stop(self, workers: list[Worker], for_good: bool = False) -> threading.Event:
+    def stop(self, workers: list[Worker], for_good: bool = False) -> Latch:
         """Begin to stop on every worker; the event is set when the listeners are closed."""
         self.wanted_open = False
         self._for_good = for_good
-        stopped = self._stopped = threading.Event()
+        stopped = self._stopped = Latch()
         left = set(workers)
 
         def one_stopped(worker: Worker) -> None:

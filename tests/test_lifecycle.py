@@ -265,6 +265,32 @@ print(engine.running)
     well(done, "b'ping' b''\nFalse")
 
 
+def test_a_sigterm_that_comes_as_listening_begins_or_ends_is_no_deadlock(run_python: Run) -> None:
+    done = run_python(
+        BEGIN
+        + """
+import random
+for turn in range(30):
+    engine = engine_on().start()
+    signal.signal(signal.SIGTERM, lambda *_: engine.shutdown())
+    ready = threading.Event()
+    def kill():
+        ready.wait()
+        for _ in range(random.randrange(60)):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+    thread = threading.Thread(target=kill)
+    thread.start()
+    ready.set()
+    engine.listen()
+    thread.join()
+    assert not engine.running
+print("ended")
+"""
+    )
+    well(done, "ended")
+
+
 def test_f50_atexit_functions_may_use_the_engine(run_python: Run) -> None:
     well(run_python(BEGIN + """
 import atexit

@@ -49,7 +49,7 @@ PYTHON_LAYERS: Layers = (
     ("capability", "buffers"),
     ("ring",),
     ("_native",),
-    ("addresses", "constants", "errors", "messages", "reasons", "reports", "usage"),
+    ("addresses", "constants", "errors", "latch", "messages", "reasons", "reports", "usage"),
     ("channel", "steering", "watching"),
 )
 
