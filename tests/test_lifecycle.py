@@ -9,7 +9,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -239,56 +238,6 @@ if sys.argv[1] == "_exit":
         how, str(daemon), timeout=30,
     )  # fmt: skip
     well(done, "up", {"end": 0, "exit": 3, "error": 1, "_exit": 4}[how])
-
-
-def test_the_guides_handler_for_sigterm_drains(run_python: Run) -> None:
-    guide = (Path(__file__).parent.parent / "docs/engine.md").read_text("utf-8")
-    (line,) = (each for each in guide.splitlines() if each.startswith("signal.signal("))
-    done = run_python(
-        BEGIN
-        + f"""
-engine = engine_on()
-{line}
-def client():
-    until(lambda: engine.running)
-    with connect(engine.address) as peer:
-        peer.sendall(b"ping")
-        os.kill(os.getpid(), signal.SIGTERM)
-        print(read_exactly(peer, 4), peer.recv(1))
-thread = threading.Thread(target=client)
-thread.start()
-engine.listen()
-thread.join()
-print(engine.running)
-"""
-    )
-    well(done, "b'ping' b''\nFalse")
-
-
-def test_a_sigterm_that_comes_as_listening_begins_or_ends_is_no_deadlock(run_python: Run) -> None:
-    done = run_python(
-        BEGIN
-        + """
-import random
-for turn in range(30):
-    engine = engine_on().start()
-    signal.signal(signal.SIGTERM, lambda *_: engine.shutdown())
-    ready = threading.Event()
-    def kill():
-        ready.wait()
-        for _ in range(random.randrange(60)):
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
-    thread = threading.Thread(target=kill)
-    thread.start()
-    ready.set()
-    engine.listen()
-    thread.join()
-    assert not engine.running
-print("ended")
-"""
-    )
-    well(done, "ended")
 
 
 def test_f50_atexit_functions_may_use_the_engine(run_python: Run) -> None:
