@@ -31,6 +31,7 @@ from harness import (
     pinned,
     put_to_sleep,
     serving,
+    version_of,
 )
 from report_docs import markdown
 from rounds import Rounds
@@ -141,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
         "--page", type=Path, help="also put the tables into this page, by its marks"
     )
     options = parser.parse_args(argv)
-    machine = report.machine()
+    machine = {**report.machine(), "python": version_of(options.python)}
     found, failed = variants(options)
     raw = pairs(options)
     both = tables(found, raw)

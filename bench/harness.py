@@ -301,6 +301,13 @@ def open_files(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def version_of(python: str) -> str:
+    """The version of an interpreter, which need not be the one that asks."""
+    code = "import platform; print(platform.python_version())"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
 def default_nice() -> int:
     """The priority that keeps other programs out of the measurement, where we may take it."""
     return -15 if os.geteuid() == 0 else 0

@@ -35,6 +35,7 @@ from harness import (
     exit_with,
     pinned,
     serving,
+    version_of,
 )
 
 FREQUENCY = 4999
@@ -253,7 +254,7 @@ def main(argv: list[str] | None = None) -> int:
     for tool in ("perf", "addr2line"):
         if shutil.which(tool) is None:
             raise BenchError(f"{tool} is not installed (Debian: linux-perf, binutils)")
-    machine = {**report.machine(), "python": _version(options.python)}
+    machine = {**report.machine(), "python": version_of(options.python)}
     library = named_library()
     cells = [(c, r) for c in options.scenarios.split(",") for r in options.rings.split(",")]
     found = [profile(cell, ring, library, options) for cell, ring in cells]
@@ -264,12 +265,6 @@ def main(argv: list[str] | None = None) -> int:
         table = f"{report.ground(machine)}\n\n{markdown(found)}"
         report.put_into_page(options.page, "bench/profile_request.py", table)
     return 0
-
-
-def _version(python: str) -> str:
-    code = "import platform; print(platform.python_version())"
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 def _top(one: Profile) -> dict[str, list[tuple[str, float]]]:
