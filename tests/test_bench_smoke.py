@@ -57,11 +57,11 @@ def test_echo_measures_every_server_in_every_scenario() -> None:
 
 def test_the_load_generator_notices_wrong_bytes() -> None:
     code = (
-        "import sys, harness, load\n"
+        "import sys, harness, generator\n"
         "server = harness.Server('liar', (sys.executable, 'bench/peers/liar.py'))\n"
-        "scenario = load.Scenario('64B', connections=2)\n"
+        "scenario = generator.Scenario('64B', connections=2)\n"
         "with harness.serving(server) as running:\n"
-        "    print(load.load(running, scenario, 0.2, 0.0).mismatches)\n"
+        "    print(generator.load(running, scenario, 0.2, 0.0).mismatches)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=BENCH, capture_output=True, text=True, check=False
@@ -80,12 +80,12 @@ def native(code: str) -> list[str]:
 
 def test_a_fixed_rate_counts_the_waiting_behind_a_pause_which_a_closed_loop_leaves_out() -> None:
     code = (
-        "import sys, harness, load\n"
+        "import sys, harness, generator\n"
         "server = harness.Server('stutter', (sys.executable, 'bench/peers/stutter.py'))\n"
         "with harness.serving(server) as running:\n"
         "    for rate in (0, 1000):\n"
-        "        scenario = load.Scenario('64B', connections=2, rate=rate)\n"
-        "        sample = load.load(running, scenario, 2.0, 0.0)\n"
+        "        scenario = generator.Scenario('64B', connections=2, rate=rate)\n"
+        "        sample = generator.load(running, scenario, 2.0, 0.0)\n"
         "        assert not sample.errors\n"
         "        print(sample.p99_ns / 1e6, sample.messages + sample.behind)\n"
     )
@@ -98,12 +98,12 @@ def test_a_fixed_rate_counts_the_waiting_behind_a_pause_which_a_closed_loop_leav
 
 def test_a_broadcast_reaches_everybody_and_every_byte_is_compared() -> None:
     code = (
-        "import sys, contextlib, servers, load, harness\n"
+        "import sys, contextlib, servers, generator, harness\n"
         "with contextlib.ExitStack() as stack:\n"
         "    running = servers.start(stack, 'pyuring', sys.executable, 0, 'broadcast')\n"
         "    with harness.awake(running.pid):\n"
-        "        scenario = load.Scenario('all', connections=50, mode='broadcast')\n"
-        "        sample = load.load(running, scenario, 0.3, 0.1)\n"
+        "        scenario = generator.Scenario('all', connections=50, mode='broadcast')\n"
+        "        sample = generator.load(running, scenario, 0.3, 0.1)\n"
         "    print(sample.errors, sample.messages)\n"
     )
     errors, messages = map(int, native(code))
@@ -113,12 +113,12 @@ def test_a_broadcast_reaches_everybody_and_every_byte_is_compared() -> None:
 
 def test_system_calls_are_counted_exactly() -> None:
     code = (
-        "import servers, harness, load, syscalls\n"
+        "import servers, harness, generator, syscalls\n"
         "with harness.serving(servers.server('epoll', '')) as running:\n"
         "    try:\n"
         "        with syscalls.counting(running.pid) as counters:\n"
-        "            scenario = load.Scenario('64B', connections=1)\n"
-        "            sample = load.load(running, scenario, 0.2, 0.05, counters=counters)\n"
+        "            scenario = generator.Scenario('64B', connections=1)\n"
+        "            sample = generator.load(running, scenario, 0.2, 0.05, counters=counters)\n"
         "            print(sample.counted / sample.messages)\n"
         "    except syscalls.Unavailable as reason:\n"
         "        print('unavailable', reason)\n"
