@@ -157,9 +157,7 @@ def main(group: str, path: str) -> None:
                 notes.add("the end")
                 world.close()
                 faulthandler.cancel_dump_traceback_later()
-    text = "".join(f"{what}{how}\n" for what, how in sorted(notes.findings.items()))
-    text += f"{notes.outcomes.total()} calls: {dict(notes.outcomes)}\n"
-    os.write(answer, text.encode("utf-8", "replace"))
+    notes.tell(answer)
     os._exit(bool(notes.findings))
 
 

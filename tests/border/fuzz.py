@@ -197,6 +197,12 @@ class Notes:
         if complaint:
             self.findings.setdefault(complaint, "\n    ".join(["", *self.lines[-4:]]))
 
+    def tell(self, answer: int) -> None:
+        """Write the findings, and how many calls were tried, to a descriptor."""
+        text = "".join(f"{what}{how}\n" for what, how in sorted(self.findings.items()))
+        text += f"{self.outcomes.total()} calls: {dict(self.outcomes)}\n"
+        os.write(answer, text.encode("utf-8", "replace"))
+
 
 def prepare() -> None:
     """Make this process harmless: nothing to overwrite, nothing large, nothing to answer."""
@@ -261,9 +267,7 @@ def main(group: str, examples: str, seed: str, path: str) -> None:
     with contextlib.suppress(Exception):
         if EngineWorld.engine is not None:
             EngineWorld.engine.shutdown(1)
-    text = "".join(f"{what}{how}\n" for what, how in sorted(notes.findings.items()))
-    text += f"{notes.outcomes.total()} calls: {dict(notes.outcomes)}\n"
-    os.write(answer, text.encode("utf-8", "replace"))
+    notes.tell(answer)
     sys.exit(bool(notes.findings))
 
 
