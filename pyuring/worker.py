@@ -334,7 +334,8 @@ class Worker:
             flags = turn(handle, timeout_ns)
             self._in_turn = False
             if len(self._timers):
-                self._run_timers()
+                # Behind the calls that wait: those were asked for before these were due.
+                self._ready.extend(self._timers.pop_due(time.monotonic()))
             if flags & _ACCEPT_STOPPED and self._accepting.state == "cancelling":
                 self._accepting.cancelled()
             if flags & _DRAINED and self._may_end():
@@ -360,17 +361,13 @@ class Worker:
     def _run_ready(self) -> None:
         """Run the calls that wait now; what they add waits for the next turn."""
         for _ in range(len(self._ready)):
-            self._call(self._ready.popleft(), "call_soon")
+            self._call(self._ready.popleft())
 
-    def _run_timers(self) -> None:
-        for handle in self._timers.pop_due(time.monotonic()):
-            self._call(handle, "call_later")
-
-    def _call(self, handle: Handle, where: str) -> None:
+    def _call(self, handle: Handle) -> None:
         try:
             handle.run()
         except Exception as error:  # KeyboardInterrupt and SystemExit end the worker
-            self.exception(error, where)
+            self.exception(error, "call_later" if isinstance(handle, TimerHandle) else "call_soon")
         if not self._alive:
             end_forked_child()
 

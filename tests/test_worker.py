@@ -76,6 +76,19 @@ def test_calls_run_on_the_worker_in_order(worker: Worker) -> None:
     assert current_worker() is None
 
 
+def test_calls_keep_their_order_when_the_worker_comes_late(worker: Worker) -> None:
+    seen: SimpleQueue[str] = SimpleQueue()
+
+    def begin(_: Worker) -> None:
+        worker.call_later(0.002, seen.put, "later")
+        worker.call_later(0.001, seen.put, "sooner")
+        worker.call_soon(seen.put, "soon")
+        time.sleep(0.01)  # all are due now
+
+    run_on(worker, begin)
+    assert [seen.get(timeout=PATIENCE) for _ in range(3)] == ["soon", "sooner", "later"]
+
+
 def test_a_timer_set_by_a_handler_wakes_a_worker_without_any_other(
     engine: Engine, notebook: Notebook
 ) -> None:
