@@ -47,7 +47,8 @@ def try_border(directory: Path, script: str, *arguments: str) -> None:
             "PYTHONPATH": str(Path(pyuring.__file__).parent.parent),
             "PYTHONMALLOC": "debug",  # what is freed is overwritten, so that its use shows
         },
-        timeout=120 * TIMES,
+        # Seconds, but minutes where a busy machine has to run SQPOLL's threads (tier OPTIONAL).
+        timeout=600 * TIMES,
         check=False,
     )
     print(done.stdout[-200:])
