@@ -40,13 +40,25 @@ GROWTH_BYTES = {"http parent": 1 << 20, "http processes": 2 << 20, "echo": 2 << 
 GROWTH_BLOCKS = 2000
 
 
+def at_rest(server: SoakServer) -> State:
+    """Return what a server holds when its start is over: two readings that agree."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    state = server.state()
+    while time.monotonic() < deadline:
+        time.sleep(0.3)
+        before, state = state, server.state()
+        if all(state.metrics[name] == before.metrics[name] for name in LEVELS):
+            break
+    return state
+
+
 class Watched:
     """A server, what it held at first, and its readings in quiet moments."""
 
     def __init__(self, server: SoakServer) -> None:
         self.server = server
         self.name = f"{server.name} {server.tier}"
-        self.before = server.state()
+        self.before = at_rest(server)
         self.files: list[int] = []  # by generation of the process tree: parent, then the largest
         self.readings: list[State] = []
 
