@@ -38,6 +38,7 @@ fn HandlerType(comptime Answer: type) type {
         pub fn connect_failed(_: *Handler, _: *Worker, _: *engine.Connection, _: i32) void {}
         pub fn accept_failed(_: *Handler, _: *Worker, _: u32, _: i32) void {}
         pub fn close_failed(_: *Handler, _: *Worker, _: i32) void {}
+        pub fn deaf(_: *Handler, _: *Worker, _: i32) void {}
         pub fn target(_: *Handler, _: *Worker, _: *engine.Connection) ?engine.Target {
             return null;
         }

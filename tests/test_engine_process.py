@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import socket
 import warnings
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from pyuring import Engine, EngineClosedError, ForkedError
 from pyuring.testing import serve
 
 Run = Callable[..., Any]
+
+EPOLL_CTL = {"x86_64": 233, "aarch64": 21}[platform.machine()]
 
 
 def test_f21_out_of_descriptors_is_a_pause_not_an_end(run_python: Run) -> None:
@@ -225,3 +228,31 @@ def _in_child(engine: Engine) -> int:
         pass
     with serve(Echo) as own:
         return 0 if echoes(own.address) else 3
+
+
+def test_f7_a_worker_that_nobody_can_wake_says_so_once_and_looks_by_itself(run_python: Run) -> None:
+    done = run_python(_DEAF, str(EPOLL_CTL))
+    assert done.stdout.split() == ["calm", "ended"], done.stderr
+    assert done.stderr.count("exception in wake-up") == 1
+    assert "[Errno 28] epoll's watches are used up (sysctl fs.epoll.max_user" in done.stderr
+
+
+# Every descriptor that epoll is to watch from here on is refused, as when a user has too many.
+_DEAF = """
+import errno, sys, threading
+sys.path.insert(0, "tests")
+import kernel_filter
+from peers import Echo, until
+from pyuring import Engine
+kernel_filter.refuse(int(sys.argv[1]), errno.ENOSPC, 1)  # EPOLL_CTL_ADD
+engine = Engine(Echo, "127.0.0.1:0", tier="none").start()
+(worker,) = engine.workers
+for delay in (0.0, 0.0, 0.3):
+    done = threading.Event()
+    worker.call_soon_threadsafe(worker.call_later, delay, done.set)
+    assert done.wait(10)
+turns = worker.metrics()["turns"]
+print("calm" if turns < 200 else f"{turns} turns")
+assert engine.shutdown(5)
+print("ended")
+"""

@@ -2,10 +2,17 @@
 //! Carries no message itself: what there is to do lies in the waker's own queue, put there first.
 //!
 //! The eventfd is written only when the worker sleeps, so waking a busy worker costs one exchange.
+//!
+//! A read that cannot be armed, once epoll's watches are used up (epoll_ctl(2), ENOSPC), fails at
+//! once: armed again at once it would spin. The worker is deaf for a while then, and looks by itself.
 
 const std = @import("std");
 const kernel = @import("kernel.zig");
 const linux = kernel.linux;
+
+/// How often a deaf worker looks whether it was notified, and how often it tries to hear again.
+const look_ns = 10 * std.time.ns_per_ms;
+const retry_ns = 100 * std.time.ns_per_ms;
 
 pub const Mailbox = struct {
     const State = enum(u8) { awake, asleep, notified };
@@ -15,6 +22,10 @@ pub const Mailbox = struct {
     /// Where the armed read of the eventfd puts its count: lent to the kernel while armed.
     count: u64 = 0,
     armed: bool = false,
+    /// Until when the read is not armed again; and how often it has failed in a row.
+    deaf_until_ns: u64 = 0,
+    failures: u32 = 0,
+    told: bool = false,
 
     pub fn init() error{NoDescriptor}!Mailbox {
         const result = kernel.result_of(linux.eventfd(0, linux.EFD.CLOEXEC | linux.EFD.NONBLOCK));
@@ -41,6 +52,26 @@ pub const Mailbox = struct {
         _ = linux.write(self.eventfd, @ptrCast(&one), @sizeOf(u64));
     }
 
+    /// The worker: the read has completed. True when it is to say that nobody can wake it, once.
+    pub fn completed(self: *Mailbox, result: i32, now_ns: u64) bool {
+        self.failures = if (result < 0) self.failures +| 1 else 0;
+        // One may be a signal, or a shortage that is over by now.
+        if (self.failures < 2) return false;
+        self.deaf_until_ns = now_ns + retry_ns;
+        defer self.told = true;
+        return !self.told;
+    }
+
+    pub fn is_deaf(self: *const Mailbox, now_ns: u64) bool {
+        return now_ns < self.deaf_until_ns;
+    }
+
+    /// How long a wait may be at most.
+    pub fn wait_limit(self: *const Mailbox, asked_ns: ?u64, now_ns: u64) ?u64 {
+        if (self.armed or !self.is_deaf(now_ns)) return asked_ns;
+        return if (asked_ns) |ns| @min(ns, look_ns) else look_ns;
+    }
+
     /// The worker, about to wait: false when a notification came already, so it must not wait.
     pub fn fall_asleep(self: *Mailbox) bool {
         return @cmpxchgStrong(State, &self.state, .awake, .asleep, .acq_rel, .acquire) == null;
@@ -65,4 +96,20 @@ test "a notification before the wait is not lost, and a busy worker costs no wri
     var count: u64 = 0;
     _ = linux.read(mailbox.eventfd, @ptrCast(&count), 8);
     try std.testing.expectEqual(1, count);
+}
+
+test "a read that fails again and again is let alone for a while, and told once" {
+    var mailbox = try Mailbox.init();
+    defer mailbox.deinit();
+    const full = kernel.negative(.NOSPC);
+    try std.testing.expect(!mailbox.completed(full, 1_000));
+    try std.testing.expect(!mailbox.is_deaf(1_000)); // once is nothing
+    try std.testing.expectEqual(null, mailbox.wait_limit(null, 1_000));
+    try std.testing.expect(mailbox.completed(full, 1_000));
+    try std.testing.expect(mailbox.is_deaf(1_000));
+    try std.testing.expectEqual(look_ns, mailbox.wait_limit(null, 1_000).?);
+    try std.testing.expectEqual(5, mailbox.wait_limit(5, 1_000).?);
+    try std.testing.expect(!mailbox.is_deaf(1_000 + retry_ns));
+    try std.testing.expect(!mailbox.completed(full, 1_000 + retry_ns)); // told already
+    try std.testing.expect(mailbox.is_deaf(1_000 + retry_ns));
 }

@@ -9,10 +9,15 @@ const c = &python.c;
 
 /// A new OSError (or subclass) for `errno`; null with another exception set.
 pub fn make(errno: i32) ?*Object {
+    return make_with(errno, c.PyUnicode_FromString(message(errno)));
+}
+
+/// Takes `text` over, null with an exception included.
+fn make_with(errno: i32, words: ?*Object) ?*Object {
+    const text = words orelse return null;
+    defer python.decref(text);
     const number = c.PyLong_FromLong(errno) orelse return null;
     defer python.decref(number);
-    const text = c.PyUnicode_FromString(message(errno)) orelse return null;
-    defer python.decref(text);
     return c.PyObject_CallFunctionObjArgs(python.exc.PyExc_OSError.*, number, text, @as(?*Object, null));
 }
 
@@ -24,6 +29,13 @@ pub fn make_or_none(errno: i32) *Object {
 
 pub fn raise(errno: i32) void {
     const failure = make(errno) orelse return;
+    defer python.decref(failure);
+    raise_object(failure);
+}
+
+/// With words of our own in place of the C library's.
+pub fn raise_with(errno: i32, words: [*:0]const u8) void {
+    const failure = make_with(errno, c.PyUnicode_FromString(words)) orelse return;
     defer python.decref(failure);
     raise_object(failure);
 }

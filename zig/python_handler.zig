@@ -7,7 +7,9 @@ const connection_module = @import("connection.zig");
 const fork_marker = @import("fork_marker.zig");
 const http_input = @import("http_input.zig");
 const http_output = @import("http_output.zig");
+const kernel = @import("kernel.zig");
 const python = @import("python.zig");
+const python_errors = @import("python_errors.zig");
 const Connection = connection_module.Connection;
 const HttpConnection = @import("http_connection.zig").HttpConnection;
 const HttpHandler = @import("http_handler.zig").HttpHandler;
@@ -110,5 +112,14 @@ pub const PythonHandler = struct {
 
     pub fn close_failed(self: *PythonHandler, worker: *PythonWorker, errno: i32) void {
         self.protocols.close_failed(worker, errno);
+    }
+
+    pub fn deaf(self: *PythonHandler, worker: *PythonWorker, errno: i32) void {
+        const late = ", so this worker hears other threads up to 10 ms late";
+        python_errors.raise_with(errno, if (errno == @intFromEnum(kernel.E.NOSPC))
+            "epoll's watches are used up (sysctl fs.epoll.max_user_watches)" ++ late
+        else
+            "the eventfd that wakes it cannot be read" ++ late);
+        self.protocols.report(worker, null, "wake-up");
     }
 };

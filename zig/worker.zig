@@ -159,7 +159,8 @@ pub fn WorkerType(comptime RingT: type, comptime HandlerT: type) type {
             // Arming the read comes first: a notification in between finds it, or the state word.
             const armed = self.arm_mailbox();
             const may_sleep = armed and self.mailbox.fall_asleep();
-            const limit: ?u64 = if (may_sleep and !self.stay_awake and self.dirty_first == Slab.none) limit_ns else 0;
+            const asked: ?u64 = if (may_sleep and !self.stay_awake and self.dirty_first == Slab.none) limit_ns else 0;
+            const limit = self.mailbox.wait_limit(asked, self.now_ns);
             self.wake_by_ns = if (limit) |ns| self.now_ns +| ns else std.math.maxInt(u64);
             self.handler.before_wait();
             const result = if (limit == 0) self.ring.submit() else self.ring.submit_and_wait(1, limit);
@@ -175,7 +176,7 @@ pub fn WorkerType(comptime RingT: type, comptime HandlerT: type) type {
         }
 
         fn arm_mailbox(self: *Worker) bool {
-            if (self.mailbox.armed or self.destroying) return true;
+            if (self.mailbox.armed or self.destroying or self.mailbox.is_deaf(self.now_ns)) return true;
             const sqe = self.get_sqe() orelse return false;
             sqe.opcode = .READ;
             sqe.fd = self.mailbox.eventfd;
@@ -228,6 +229,7 @@ pub fn WorkerType(comptime RingT: type, comptime HandlerT: type) type {
                 .wakeup => {
                     self.mailbox.armed = false;
                     self.finish(last);
+                    if (self.mailbox.completed(cqe.res, self.now_ns)) self.handler.deaf(self, -cqe.res);
                 },
                 .accept => {
                     self.finish(last);

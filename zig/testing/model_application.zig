@@ -77,6 +77,7 @@ pub const Application = struct {
     owners: Owners,
     accept_failures: u64 = 0,
     close_failures: u64 = 0,
+    deaf: u64 = 0,
     pause_longest_ns: u64 = 20 * std.time.ns_per_ms,
     /// Sessions below this number are told of by `schedule_world(first_wish + number)`.
     first_wish: u32,

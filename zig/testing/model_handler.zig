@@ -58,6 +58,11 @@ pub const Handler = struct {
         self.app.close_failures += 1;
     }
 
+    pub fn deaf(self: *Handler, _: anytype, _: i32) void {
+        self.app.deaf += 1;
+        if (self.app.deaf > 1) self.app.kernel.violated("deafness is told twice", 0);
+    }
+
     /// Only who is there is asked for a place, and only for one at a time.
     pub fn target(self: *Handler, _: anytype, connection: *Connection) ?connection_module.Target {
         const session = self.session_of(connection);

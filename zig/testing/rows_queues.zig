@@ -221,3 +221,28 @@ test "test_f41 no turn takes longer than it was given, while draining too" {
     try expect(model.state.drained);
     try rows.end(model);
 }
+
+test "a worker whose mailbox cannot be armed looks now and then, and sleeps in between" {
+    const model = try rows.start(.{}, .echo);
+    defer model.destroy();
+    model.kernel.faults = .{ .read_error = 1000 };
+    model.worker.mailbox.force(); // the read that is armed ends with it
+    model.turns(4);
+    try expectEqual(1, model.app.deaf);
+    const from = model.kernel.now_ns;
+    const before = model.worker.metrics.turns;
+    while (model.kernel.now_ns - from < rows.second) model.turn(null);
+    try expect(!model.kernel.stuck);
+    try expect(model.worker.metrics.turns - before < 150); // every 10 ms, and twice when it tries anew
+    model.worker.mailbox.notify();
+    model.turn(null);
+    model.turn(null);
+    try expect(!model.kernel.stuck);
+    model.kernel.faults = .{};
+    model.run_for(200 * rows.ms);
+    const calm = model.worker.metrics.turns;
+    model.run_for(rows.second);
+    try expect(model.worker.metrics.turns - calm < 10); // it sleeps as before
+    try expectEqual(1, model.app.deaf);
+    try rows.end(model);
+}
