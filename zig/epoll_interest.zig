@@ -56,6 +56,12 @@ pub const Descriptor = struct {
         const out: u32 = if (self.writer.is_there()) EPOLL.OUT else 0;
         return in | out;
     }
+
+    /// True when an event tells of something that nobody waits for.
+    pub fn is_unwanted(self: *const Descriptor, events: u32) bool {
+        const awaited = self.wanted();
+        return awaited == 0 or events & ~awaited & (EPOLL.IN | EPOLL.OUT) != 0;
+    }
 };
 
 pub const Interest = struct {
@@ -120,12 +126,6 @@ pub const Interest = struct {
         self.memory = memory;
         self.descriptors = table(memory);
         return self.find(fd);
-    }
-
-    /// True when an event tells of something that nobody waits for.
-    pub fn unwanted(_: *const Interest, descriptor: *const Descriptor, events: u32) bool {
-        const wanted = descriptor.wanted();
-        return wanted == 0 or events & ~wanted & (EPOLL.IN | EPOLL.OUT) != 0;
     }
 
     /// Tells epoll what is waited for now. 0, or -errno.

@@ -139,7 +139,7 @@ pub const EpollRing = struct {
         // An error or a hang-up is for whoever waits: the call that is tried names it.
         const either = events & (EPOLL.ERR | EPOLL.HUP);
         const before = self.cq_tail;
-        const nobody = self.interest.unwanted(descriptor, events);
+        const nobody = descriptor.is_unwanted(events);
         if (descriptor.reader.is_there() and events & EPOLL.IN | either != 0) self.read(fd, &descriptor.reader);
         if (descriptor.writer.is_there() and events & EPOLL.OUT | either != 0) {
             self.write(fd, &descriptor.writer, events);
