@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import socket
@@ -255,4 +256,50 @@ turns = worker.metrics()["turns"]
 print("calm" if turns < 200 else f"{turns} turns")
 assert engine.shutdown(5)
 print("ended")
+"""
+
+
+@pytest.mark.parametrize("tier", ["auto", "none"])
+def test_f8_a_ring_that_fails_is_told_to_its_connections_and_to_their_peers(
+    run_python: Run, tier: str
+) -> None:
+    done = run_python(_RING_FAILS, tier)
+    *lost, failure, peers = done.stdout.splitlines()
+    words = f"OSError [Errno {errno.EBADR}] the worker's ring failed: {os.strerror(errno.EBADR)}"
+    assert lost == [words, words], done.stderr
+    assert failure == words
+    assert peers == "their peers saw the end"
+
+
+_RING_FAILS = """
+import errno, platform, sys, threading
+sys.path.insert(0, "tests")
+import kernel_filter
+from peers import Echo, connect, read_exactly, read_to_end
+from pyuring import Engine
+told = []
+def tell(exc):
+    return f"{type(exc).__name__} {exc}"
+class Doomed(Echo):
+    def data_received(self, data):
+        if data == b"fail":
+            kernel_filter.refuse(kernel_filter.ENTER, errno.EBADR)
+            kernel_filter.refuse({"x86_64": 281, "aarch64": 22}[platform.machine()], errno.EBADR)
+        else:
+            super().data_received(data)
+    def connection_lost(self, exc):
+        told.append(tell(exc))
+engine = Engine(Doomed, "127.0.0.1:0", tier=sys.argv[1]).start()
+ended = threading.Event()
+engine.on_end(ended.set)
+peers = [connect(engine.address), connect(engine.address)]
+for peer in peers:
+    peer.sendall(b"ping")
+    assert read_exactly(peer, 4) == b"ping"
+peers[0].sendall(b"fail")
+assert ended.wait(10)
+print(*told, tell(engine.failure), sep="\\n")
+for peer in peers:
+    assert read_to_end(peer) == b""
+print("their peers saw the end")
 """

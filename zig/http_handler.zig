@@ -13,7 +13,6 @@ const http_output = @import("http_output.zig");
 const http_reply = @import("http_reply.zig");
 const kernel = @import("kernel.zig");
 const python = @import("python.zig");
-const python_errors = @import("python_errors.zig");
 const closing = @import("closing.zig");
 const timing = @import("timing.zig");
 const Connection = @import("connection.zig").Connection;
@@ -85,7 +84,7 @@ pub const HttpHandler = struct {
         const http = HttpConnection.of(connection);
         if (http.would_look_complete()) kernel.reset_when_closed(connection.fd);
         if (http.request != null) {
-            const cause = python_errors.make_or_none(reason);
+            const cause = worker.handler.cause_of(reason);
             defer python.decref(cause);
             http_exchange.lost(worker, http, cause);
         }

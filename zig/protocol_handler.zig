@@ -258,7 +258,7 @@ pub const ProtocolHandler = struct {
         connection.user = null;
         defer python.decref(transport);
         const body = transport_body.body(transport);
-        const cause = body.take_failure() orelse python_errors.make_or_none(reason);
+        const cause = body.take_failure() orelse worker.handler.cause_of(reason);
         defer python.decref(cause);
         const protocol = body.detach();
         defer python.decref(protocol);

@@ -33,6 +33,11 @@ pub fn raise(errno: i32) void {
     raise_object(failure);
 }
 
+/// The ring itself failed, and with it whatever it carried.
+pub fn make_ring_failure(errno: i32) ?*Object {
+    return make_with(errno, c.PyUnicode_FromFormat("the worker's ring failed: %s", message(errno)));
+}
+
 /// With words of our own in place of the C library's.
 pub fn raise_with(errno: i32, words: [*:0]const u8) void {
     const failure = make_with(errno, c.PyUnicode_FromString(words)) orelse return;

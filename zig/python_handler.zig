@@ -22,12 +22,28 @@ pub const PythonHandler = struct {
     protocols: ProtocolHandler,
     http: HttpHandler = .{},
     bells: Bells = .{},
+    /// What ended the ring: the cause of every connection's end from there on.
+    ring_failure: ?*python.Object = null,
 
     pub fn deinit(self: *PythonHandler) void {
         self.bells.ring_all();
         self.bells.let_go();
         self.http.deinit();
         self.protocols.deinit();
+        if (self.ring_failure) |failure| python.decref(failure);
+    }
+
+    /// Every connection ends with this exception; it is set as raised.
+    pub fn ring_failed(self: *PythonHandler, worker: *PythonWorker, errno: i32) void {
+        worker.abort_all(errno);
+        if (self.ring_failure == null) self.ring_failure = python_errors.make_ring_failure(errno) orelse return;
+        python_errors.raise_object(self.ring_failure.?);
+    }
+
+    /// What the end of a connection is told with: a new reference.
+    pub fn cause_of(self: *const PythonHandler, reason: i32) *python.Object {
+        if (reason != 0) if (self.ring_failure) |failure| return python.incref(failure);
+        return python_errors.make_or_none(reason);
     }
 
     pub fn before_wait(self: *PythonHandler) void {

@@ -122,7 +122,7 @@ pub fn turn(self: *PythonWorker, timeout_ns: i64) i32 {
         if (c.PyErr_CheckSignals() != 0) return -1;
         if (self.handler.protocols.pending) |failure| return raise_pending(self, failure);
         if (result < 0) {
-            python_errors.raise(-result);
+            self.handler.ring_failed(self, -result);
             return -1;
         }
         const flags: u32 = @bitCast(state);
@@ -141,7 +141,13 @@ fn raise_pending(self: *PythonWorker, failure: *Object) i32 {
 /// Ends the worker. False when the kernel would not let go in time: then its memory is never
 /// freed, for late bytes may still land there.
 pub fn destroy(self: *PythonWorker) bool {
-    if (!self.destroy_turns(destroy_limit_ns)) return false;
+    if (!self.destroy_turns(destroy_limit_ns)) {
+        // No ring closes them: the peers see our end all the same.
+        for (self.slab.slots()) |*connection| {
+            if (connection.phase != .free) _ = kernel.shutdown(connection.fd, linux.SHUT.RDWR);
+        }
+        return false;
+    }
     self.handler.deinit();
     self.deinit();
     const pointer: [*]align(std.heap.page_size_min) u8 = @ptrCast(@alignCast(self));
