@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, or 2 for a mistake of the caller's."""
     _fill_standard_descriptors()
     given = sys.argv[1:] if arguments is None else arguments
+    if _CHILD_VARIABLE in os.environ:
+        given = _without_place(given)
     options = _parser(given).parse_args(given)
     options.arguments = given
     try:
@@ -42,6 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not tell_parent(error):
             say(error)
         return 2
+
+
+def _without_place(given: Sequence[str]) -> Sequence[str]:
+    """Take the name that the parent has given this process, for whoever looks at ps(1)."""
+    from pyuring.naming import call, place_of
+
+    place = place_of(given)
+    if place is None:
+        return given
+    call(f"pyuring-{place + 1}")
+    return given[1:]
 
 
 def _fill_standard_descriptors() -> None:

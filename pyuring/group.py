@@ -177,7 +177,7 @@ class Group:
         told = {"max_requests": most, "graceful_timeout": self._settings.graceful_timeout}
         listeners = self._sockets.of(slot.number)
         try:
-            process = Process(self._arguments, listeners, told, self._generation)
+            process = Process(self._arguments, listeners, told, self._generation, slot.number)
         except OSError as error:
             helps = remedy(error.errno)
             self._log("; ".join(filter(None, (f"cannot start a process: {error.strerror}", helps))))

@@ -18,6 +18,7 @@ from typing import Any
 
 from pyuring.channel import Channel, Message
 from pyuring.child import ENVIRONMENT
+from pyuring.naming import word_of
 
 __all__ = ["HANDLED", "Process", "describe_status"]
 
@@ -36,8 +37,9 @@ class Process:
         listeners: Sequence[Message],
         settings: Message,
         generation: int,
+        place: int = 0,
     ) -> None:
-        """Start `python -m pyuring ARGUMENTS` with the listeners; OSError when that fails.
+        """Start `python -m pyuring process-N ARGUMENTS` with the listeners; OSError on failure.
 
         What `listeners` and `settings` hold is the first message: see Child.
         """
@@ -54,7 +56,7 @@ class Process:
         try:
             with theirs:
                 kept = [theirs.fileno(), *(fd for each in listeners for fd in each["fds"])]
-                self._process = _spawn(arguments, kept)
+                self._process = _spawn((word_of(place), *arguments), kept)
         except BaseException:
             self.channel.close()
             raise

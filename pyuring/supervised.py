@@ -73,6 +73,7 @@ def _serve_as_child(child: Any, options: Options) -> int:
 
 def _supervise(options: Options, arguments: Sequence[str]) -> int:
     """Be the parent of processes that serve."""
+    from pyuring.naming import call
     from pyuring.supervisor import run
 
     for directory in options.reload_dir:
@@ -81,6 +82,7 @@ def _supervise(options: Options, arguments: Sequence[str]) -> int:
     if options.reload:
         # Bytecode goes by its source's second and size: an edit within both would not be seen.
         os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
+    call("pyuring-parent")
     with serving.Around(options) as around:
 
         def started(parent: Supervisor) -> None:
@@ -96,7 +98,7 @@ def _settings(options: Options, started: Callable[[Supervisor], object]) -> Supe
     quiet = options.log_level not in ("debug", "info")
 
     def log(text: str) -> None:
-        if not (quiet and text.startswith(("listening on ", "not "))):
+        if not (quiet and text.startswith(("listening on ", "stopping within ", "not "))):
             say(text)
 
     try:

@@ -132,6 +132,9 @@ class Supervisor:
     def _act(self, number: int) -> None:
         """Do what a signal means."""
         if number in (signal.SIGTERM, signal.SIGINT):
+            if not self._group.stopping:
+                limit = self._settings.graceful_timeout
+                self._log(f"stopping within {limit:g} s; a second signal ends at once")
             self._group.stop()
         elif number == signal.SIGHUP:
             self._group.reload("SIGHUP")

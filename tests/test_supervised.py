@@ -88,9 +88,11 @@ def test_a_quiet_parent_tells_of_trouble_only(
         supervised.serve(Options(app=ECHO, processes=2, log_level=level), [])
         settings = runs.pop()[0]
         settings.log("listening on 127.0.0.1:1")
+        settings.log("stopping within 30 s; a second signal ends at once")
         settings.log("process 5 died")
     assert capfd.readouterr().err.splitlines() == [
         "pyuring: listening on 127.0.0.1:1",
+        "pyuring: stopping within 30 s; a second signal ends at once",
         "pyuring: process 5 died",
         "pyuring: process 5 died",
     ]

@@ -16,6 +16,7 @@ from load import Load
 from peers import connect, echoes, read_exactly, read_to_end, refused, until
 from supervised import APPLICATION, Supervised, alive, at_a_standstill, gone, write
 
+STOPPING = "pyuring: stopping within 30 s; a second signal ends at once\n"
 FREE = ("--bind", "127.0.0.1:0")
 TWO = ("application:App", *FREE, "--processes", "2")
 
@@ -271,7 +272,7 @@ def test_the_first_signal_drains_every_process(application: Path, number: signal
         assert served.wait() == 0
         assert not any(alive(pid) for pid in children)
         assert refused(served.address)
-        assert served.rest() == []
+        assert served.rest() == [STOPPING]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -296,6 +297,30 @@ def test_a_drain_that_takes_too_long_is_cut_short(application: Path) -> None:
         assert time.monotonic() - began < 10
 
 
+def test_ps_tells_the_parent_and_each_process_by_its_place(application: Path) -> None:
+    def name(pid: int) -> str:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+
+    def words(pid: int) -> list[str]:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+
+    with Supervised(*TWO, cwd=application) as served:
+        assert name(served.process.pid) == "pyuring-parent"
+        before = served.children()
+        assert [name(pid) for pid in before] == ["pyuring-1", "pyuring-2"]
+        for number, pid in enumerate(before, 1):
+            at = words(pid).index("pyuring")
+            assert words(pid)[at + 1 : at + 4] == [f"process-{number}", "serve", TWO[0]]
+        served.signal(signal.SIGHUP)
+        served.expect("reloaded")
+        until(lambda: not set(before) & set(served.children()), "the old processes' end")
+        assert {name(pid) for pid in served.children()} == {"pyuring-1", "pyuring-2"}
+        served.signal(signal.SIGTTIN)
+        served.expect("3 processes")
+        until(lambda: "pyuring-3" in [name(pid) for pid in served.children()], "the third")
+        served.stop()
+
+
 def test_the_signals_of_a_terminal_reach_only_the_parent(application: Path) -> None:
     with Supervised(*TWO, cwd=application, start_new_session=True) as served:
         with connect(served.address) as peer:
@@ -303,7 +328,7 @@ def test_the_signals_of_a_terminal_reach_only_the_parent(application: Path) -> N
             os.killpg(served.process.pid, signal.SIGINT)
             assert read_to_end(peer) == b""
         assert served.wait() == 0
-        assert served.rest() == []
+        assert served.rest() == [STOPPING]
 
 
 def test_without_their_parent_the_processes_end(application: Path) -> None:
