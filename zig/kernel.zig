@@ -141,13 +141,29 @@ pub fn close(fd: i32) void {
     _ = linux.close(fd);
 }
 
-/// accept4(2) that never blocks, whatever the listener's own mode: it is polled first.
+/// accept4(2) that does not block, whatever the listener's own mode: it is polled first. Another
+/// process that accepts from it may have been faster: then it waits for a millisecond.
 pub fn accept_nonblocking(listener: i32) i32 {
     var ready = linux.pollfd{ .fd = listener, .events = linux.POLL.IN, .revents = 0 };
     const polled = result_of(linux.poll(@ptrCast(&ready), 1, 0));
     if (polled < 0) return polled;
     if (ready.revents & linux.POLL.IN == 0) return negative(.AGAIN);
+    return accept_briefly(listener);
+}
+
+/// The time is the socket's, which others may share: it is given back at once (socket(7)).
+fn accept_briefly(listener: i32) i32 {
+    var before: linux.timeval = undefined;
+    var size: linux.socklen_t = @sizeOf(linux.timeval);
+    _ = linux.getsockopt(listener, linux.SOL.SOCKET, linux.SO.RCVTIMEO, std.mem.asBytes(&before), &size);
+    const endless = size == @sizeOf(linux.timeval) and before.sec == 0 and before.usec == 0;
+    if (endless) set_receive_time(listener, .{ .sec = 0, .usec = 1000 });
+    defer if (endless) set_receive_time(listener, before);
     return result_of(linux.accept4(listener, null, null, linux.SOCK.NONBLOCK | linux.SOCK.CLOEXEC));
+}
+
+fn set_receive_time(socket: i32, time: linux.timeval) void {
+    _ = linux.setsockopt(socket, linux.SOL.SOCKET, linux.SO.RCVTIMEO, std.mem.asBytes(&time), @sizeOf(linux.timeval));
 }
 
 // What an epoll ring carries out itself, on descriptors that it was told are ready. Addresses are
@@ -251,4 +267,19 @@ pub fn monotonic_ns() u64 {
     const raw = linux.clock_gettime(.MONOTONIC, &now);
     std.debug.assert(linux.errno(raw) == .SUCCESS);
     return @as(u64, @intCast(now.sec)) * std.time.ns_per_s + @as(u64, @intCast(now.nsec));
+}
+
+test "an accept that another process was faster for does not wait, and leaves the socket as it was" {
+    const listener = result_of(linux.socket(linux.AF.UNIX, linux.SOCK.STREAM | linux.SOCK.CLOEXEC, 0));
+    try std.testing.expect(ok(listener));
+    defer close(listener);
+    const address = linux.sockaddr.un{ .path = @splat(0) }; // abstract: the kernel gives it a name
+    try std.testing.expectEqual(0, linux.bind(listener, @ptrCast(&address), @sizeOf(linux.sa_family_t)));
+    try std.testing.expectEqual(0, linux.listen(listener, 1));
+    try std.testing.expectEqual(negative(.AGAIN), accept_briefly(listener)); // nobody is there: it would block
+    var after: linux.timeval = undefined;
+    var size: linux.socklen_t = @sizeOf(linux.timeval);
+    _ = linux.getsockopt(listener, linux.SOL.SOCKET, linux.SO.RCVTIMEO, std.mem.asBytes(&after), &size);
+    try std.testing.expectEqual(0, after.sec);
+    try std.testing.expectEqual(0, after.usec);
 }
