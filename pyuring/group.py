@@ -9,6 +9,7 @@ accepts from a place's sockets.
 
 from __future__ import annotations
 
+import errno
 import random
 import time
 from collections.abc import Callable
@@ -179,13 +180,22 @@ class Group:
         try:
             process = Process(self._arguments, listeners, told, self._generation, slot.number)
         except OSError as error:
-            helps = remedy(error.errno)
-            self._log("; ".join(filter(None, (f"cannot start a process: {error.strerror}", helps))))
-            slot.retry = self._later(max(slot.pause_after(0.0), 0.5), self._start, slot)
-            return
+            return self._cannot_start(slot, error)
         slot.successor = process
         self.processes.append(process)
         self._born(process)
+
+    def _cannot_start(self, slot: Slot, error: OSError) -> None:
+        """Try again later, unless the interpreter is none for us: that does not mend itself."""
+        never = error.errno in (errno.EACCES, errno.ENOENT) and self._complete is not None
+        text = f"{error.filename}: {error.strerror}" if never else error.strerror
+        helps = remedy(error.errno)
+        self._log("; ".join(filter(None, (f"cannot start a process: {text}", helps))))
+        if never:
+            self.status, self._complete = 2, None
+            self.stop()
+        else:
+            slot.retry = self._later(max(slot.pause_after(0.0), 0.5), self._start, slot)
 
     def _missed(
         self, process: Process, slot: Slot, status: int, served: float, was_current: bool
@@ -240,7 +250,10 @@ class Group:
             self._sockets.add(number)
         except OSError as error:
             self._wanted = number
-            self._log(f"no further process: {error.strerror}")
+            text = f"no further process: {error.strerror}"
+            if self._settings.user is not None:
+                text += "; ports are bound before root's rights are given up: start with more"
+            self._log(text)
             return
         self._slots.append(Slot(number))
         self._start(self._slots[-1])

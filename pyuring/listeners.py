@@ -352,10 +352,14 @@ def _remove_stale(path: str) -> None:
     if path.startswith("\0"):
         return
     try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            raise OSError(errno.EADDRINUSE, f"cannot listen on unix:{path}: it is a file")
+        found = os.stat(path)
     except FileNotFoundError:
         return
+    except OSError as error:
+        text = f"cannot listen on unix:{path}: {error.strerror}"
+        raise OSError(error.errno, text) from None
+    if not stat.S_ISSOCK(found.st_mode):
+        raise OSError(errno.EADDRINUSE, f"cannot listen on unix:{path}: it is a file")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:

@@ -140,6 +140,9 @@ class Options:
         WORKERS, 0, kind.integer(0, 1 << 40),
         "at most so many more, at random, so that not all are replaced at once",
     )  # fmt: skip
+    user: str | None = _option(
+        WORKERS, None, kind.text("USER[:GROUP]"), "started as root: whom to be once ports are bound"
+    )
     pid: str | None = _option(WORKERS, None, kind.text("FILE"), "write the process id to FILE")
 
     root_path: str = _option(

@@ -228,11 +228,16 @@ class Around:
         self._pid: str | None = None
 
     def __enter__(self) -> Around:
+        """Write the pid file; where root becomes a user, that waits until it has."""
+        if self._options.user is None:
+            self.begin()
+        return self
+
+    def begin(self) -> None:
         """Write the pid file, if one was asked for."""
         if self._options.pid is not None:
             write_pid(self._options.pid)
             self._pid = self._options.pid
-        return self
 
     def tell(self, found: Callable[[], list[dict[str, Any]]]) -> None:
         """Serve metrics, if that was asked for."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pyuring.addresses import AddressLike
 
 if TYPE_CHECKING:
+    from pyuring.identity import Identity
     from pyuring.supervisor import Supervisor
 
 __all__ = ["SupervisorSettings"]
@@ -51,6 +52,10 @@ class SupervisorSettings:
     sources: Callable[[], Iterable[str]] = tuple
     """Files that are watched with `reload` besides those that the application imports; asked for
     again and again, so that new ones count."""
+    user: Identity | None = None
+    """Whom to be once everything that may need root is bound, and the processes with us."""
+    bound: Callable[[], object] | None = None
+    """Called once when everything is bound, as that user, on the main thread."""
     started: Callable[[Supervisor], object] | None = None
     """Called once with the supervisor when all processes serve, on the main thread."""
 

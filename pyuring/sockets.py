@@ -6,10 +6,10 @@ its successor finds it; meanwhile the kernel is told to fill other queues (decis
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from pyuring import addresses, listeners
-from pyuring.addresses import AddressLike
+from pyuring.addresses import Address, AddressLike
 from pyuring.channel import Message
 from pyuring.listeners import Listener
 from pyuring.steering import steer
@@ -37,19 +37,38 @@ class Sockets:
         """Every address that is listened on, with the real port."""
         return [str(group[0]) for group in self._addresses]
 
-    def open(self, bind: Sequence[AddressLike], places: int) -> None:
-        """Bind everything; raises OSError, ValueError or TypeError as Engine does."""
-        for wanted in bind:
-            groups = listeners.open_listeners(
-                addresses.parse(wanted),
-                workers=places * self._workers,
-                backlog=self._backlog,
-                reuse_port=self._reuse_port,
-            )
-            for several in zip(*groups, strict=True):
-                self._addresses.append(list(dict.fromkeys(several)))
+    def open(
+        self,
+        bind: Sequence[AddressLike],
+        places: int,
+        before_paths: Callable[[], object] | None = None,
+    ) -> None:
+        """Bind everything; raises OSError, ValueError or TypeError as Engine does.
+
+        `before_paths()` is called once, when Unix sockets alone are left: as root, their paths
+        would be followed wherever the owner of the directory has them lead.
+        """
+        parsed = [addresses.parse(wanted) for wanted in bind]
+        opened: list[list[list[Listener]]] = [[] for _ in parsed]  # in the order of `bind`
+        for are_paths in (False, True):
+            if are_paths and before_paths is not None:
+                before_paths()
+            for number, wanted in enumerate(parsed):
+                if (wanted.kind == "unix") is are_paths:
+                    opened[number] = self._bind(wanted, places)
+                    self._addresses = [group for each in opened for group in each]
         for listener in self._all():
             listener.limit_blocking()
+
+    def _bind(self, wanted: Address, places: int) -> list[list[Listener]]:
+        """Return the sockets of an address, a group for each address that its name stands for."""
+        groups = listeners.open_listeners(
+            wanted,
+            workers=places * self._workers,
+            backlog=self._backlog,
+            reuse_port=self._reuse_port,
+        )
+        return [list(dict.fromkeys(several)) for several in zip(*groups, strict=True)]
 
     def of(self, place: int) -> list[Message]:
         """Return what a process in this place is to serve, for its first message."""

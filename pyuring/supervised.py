@@ -17,6 +17,7 @@ from pyuring.usage import UsageError, say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from pyuring.identity import Identity
     from pyuring.settings import SupervisorSettings
     from pyuring.supervisor import Supervisor
 
@@ -35,7 +36,7 @@ def serve(options: Options, arguments: Sequence[str]) -> int:
         return _serve_as_child(child, options)
     if options.app is None and options.static is None:
         raise UsageError("the following arguments are required: MODULE:NAME, or --static DIR")
-    if options.processes > 1 or options.reload or options.max_requests:
+    if options.processes > 1 or options.reload or options.max_requests or options.user:
         return _supervise(options, arguments)
     return serving.serve(options)
 
@@ -82,16 +83,37 @@ def _supervise(options: Options, arguments: Sequence[str]) -> int:
     if options.reload:
         # Bytecode goes by its source's second and size: an edit within both would not be seen.
         os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
+    user = _user(options)
     call("pyuring-parent")
     with serving.Around(options) as around:
 
         def started(parent: Supervisor) -> None:
             around.tell(lambda: snapshots(parent.metrics()))
 
-        return run(_settings(options, started), list(arguments))
+        settings = _settings(options, started, user, around.begin if user is not None else None)
+        return run(settings, list(arguments))
 
 
-def _settings(options: Options, started: Callable[[Supervisor], object]) -> SupervisorSettings:
+def _user(options: Options) -> Identity | None:
+    """Return whom root is to become, if that was asked for."""
+    if options.user is None:
+        return None
+    from pyuring.identity import find
+
+    if os.geteuid() != 0:
+        raise UsageError(f"--user: only root can become another user, this is uid {os.geteuid()}")
+    try:
+        return find(options.user)
+    except ValueError as error:
+        raise UsageError(f"--user {options.user}: {error}") from None
+
+
+def _settings(
+    options: Options,
+    started: Callable[[Supervisor], object],
+    user: Identity | None,
+    bound: Callable[[], object] | None,
+) -> SupervisorSettings:
     """Return what the options say to the supervisor."""
     from pyuring.settings import SupervisorSettings
 
@@ -114,6 +136,8 @@ def _settings(options: Options, started: Callable[[Supervisor], object]) -> Supe
             reload=options.reload,
             sources=lambda: sources(options.reload_dir),
             log=log,
+            user=user,
+            bound=bound,
             started=started,
         )
     except ValueError as error:

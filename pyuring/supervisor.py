@@ -104,11 +104,26 @@ class Supervisor:
 
     def _work(self) -> None:
         self._selector.register(self._signals, selectors.EVENT_READ)
-        self._sockets.open(self._settings.bind, self._settings.processes)
+        self._sockets.open(self._settings.bind, self._settings.processes, self._become_user)
+        if self._settings.bound is not None:
+            self._settings.bound()
         self._group.begin()
         self._look_at_files()
         while not self._group.over:
             self._turn()
+
+    def _become_user(self) -> None:
+        """Be who was asked for from here on; the processes are born as that user."""
+        user = self._settings.user
+        if user is None:
+            return
+        from pyuring.identity import become
+
+        try:
+            become(user)
+        except OSError as error:
+            text = f"cannot become user {user.name}: {error.strerror}"
+            raise OSError(error.errno, text) from None
 
     def _turn(self) -> None:
         """Wait for what happens next, and see to it."""
@@ -202,7 +217,9 @@ class Supervisor:
         processes = _counted(settings.processes, "process", "processes")
         workers = _counted(settings.workers, "worker", "workers")
         each = workers if settings.processes == 1 else f"{workers} each"
-        self._log(f"listening on {self._sockets} (tier {message['ready']}, {processes}, {each})")
+        user = f", user {settings.user.name}" if settings.user is not None else ""
+        what = f"tier {message['ready']}, {processes}, {each}{user}"
+        self._log(f"listening on {self._sockets} ({what})")
         for line in message["missed"]:
             self._log(line)
         if settings.started is not None:

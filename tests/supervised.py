@@ -55,7 +55,7 @@ class Supervised:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-X", "faulthandler", "-m", "pyuring", "serve", *arguments],
+            [*self.command(), "serve", *arguments],
             stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment, **popen,
         )  # fmt: skip
         self.seen: list[str] = []
@@ -69,6 +69,10 @@ class Supervised:
             except BaseException:
                 self.close()
                 raise
+
+    def command(self) -> list[str]:
+        """Return the words that start the command."""
+        return [sys.executable, "-X", "faulthandler", "-m", "pyuring"]
 
     def _read(self) -> None:
         assert self.process.stderr is not None

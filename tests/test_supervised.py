@@ -63,6 +63,8 @@ def test_the_supervisor_is_told_what_the_options_say(runs: list[Any]) -> None:
         "max_requests_jitter": 2,
         "graceful_timeout": 4.0,
         "reload": True,
+        "user": None,
+        "bound": None,
     }
 
 

@@ -50,7 +50,7 @@ PYTHON_LAYERS: Layers = (
     ("ring",),
     ("_native",),
     ("addresses", "constants", "errors", "latch", "messages", "reasons", "reports", "usage"),
-    ("channel", "naming", "steering", "watching"),
+    ("channel", "identity", "naming", "steering", "watching"),
 )
 
 # The kernel in memory that a ring of the tests stands on: a ring, not a test.
