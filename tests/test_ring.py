@@ -200,6 +200,68 @@ def test_waits_end_in_time(ring: Ring) -> None:
         ring.submit_and_wait(ring.cq_entries + 1)
 
 
+@pytest.fixture
+def min_waiting(any_ring: Ring) -> Ring:
+    if pyuring.Features.MIN_TIMEOUT not in any_ring.features:
+        pytest.skip("this kernel lacks the minimal wait (6.12)")
+    return any_ring
+
+
+def min_wait(ring: Ring, seconds: float, count: int, min_seconds: float) -> tuple[float, int]:
+    """How long it took, and how many completions are there."""
+    began = time.monotonic()
+    ring.submit_and_wait_min_timeout(seconds, count, min_seconds)
+    return time.monotonic() - began, len(ring.reap())
+
+
+def test_behind_a_minimal_wait_one_completion_is_enough(min_waiting: Ring) -> None:
+    prepared(min_waiting, "nop")
+    took, count = min_wait(min_waiting, 10, 2, 0.02)
+    assert 0.02 <= took < 8
+    assert count == 1
+
+
+def test_a_minimal_wait_ends_at_once_when_all_are_there(min_waiting: Ring) -> None:
+    for _ in range(2):
+        prepared(min_waiting, "nop")
+    took, count = min_wait(min_waiting, 10, 2, 10)
+    assert took < 8
+    assert count == 2
+
+
+def test_the_first_completion_after_a_minimal_wait_ends_it(min_waiting: Ring) -> None:
+    # Not the ring's own timeout: one that runs out ends a wait, however many are wanted.
+    one, other = socket.socketpair()
+    with one, other:
+        prepared(min_waiting, "poll_add", one, select.POLLIN)
+        timer = threading.Timer(0.03, other.send, (b"x",))
+        timer.start()
+        took, count = min_wait(min_waiting, 10, 2, 0.001)
+        timer.join()
+    assert took < 8
+    assert count == 1
+
+
+def test_a_minimal_wait_is_never_longer_than_the_whole(min_waiting: Ring) -> None:
+    took, count = min_wait(min_waiting, 0.001, 2, 10)
+    assert took < 8
+    assert count == 0
+
+
+def test_a_minimal_wait_refuses_what_it_cannot_do(ring: Ring) -> None:
+    for wrong in ((1,), (1, 2)):
+        with pytest.raises(TypeError, match="needs seconds, count and min_seconds"):
+            ring.submit_and_wait_min_timeout(*wrong)  # type: ignore[call-arg]
+    for seconds in (-1.0, 5000.0, float("nan")):
+        with pytest.raises(ValueError, match="between 0 and 4000"):
+            ring.submit_and_wait_min_timeout(1, 2, seconds)
+    if pyuring.Features.MIN_TIMEOUT not in ring.features:
+        prepared(ring, "nop")
+        with pytest.raises(OSError, match=r"6\.12"):
+            ring.submit_and_wait_min_timeout(1, 2, 0.1)
+        assert ring.sq_pending == 1
+
+
 def test_f47_other_threads_run_during_a_wait(ring: Ring) -> None:
     counted, stop = 0, threading.Event()
 

@@ -208,17 +208,22 @@ fn address_room(object: *Object, pins: *Pins) Error!Numbers {
 }
 
 fn time(object: *Object, pins: *Pins) Error!u64 {
-    const seconds = python.c.PyFloat_AsDouble(object);
-    if (seconds == -1.0 and python.c.PyErr_Occurred() != null) return error.PythonRaised;
-    if (!(seconds >= 0 and seconds <= 1e9)) {
-        return raise(python.exc.PyExc_ValueError, "seconds must be between 0 and 1e9");
-    }
+    const seconds = try seconds_of(object, "1e9");
     const spec: *linux.kernel_timespec = @ptrCast(try pins.scratch(@sizeOf(linux.kernel_timespec)));
     const whole = @floor(seconds);
     const rest: i64 = @intFromFloat(@round((seconds - whole) * 1e9));
     spec.sec = @as(i64, @intFromFloat(whole)) + @divFloor(rest, std.time.ns_per_s);
     spec.nsec = @mod(rest, std.time.ns_per_s);
     return @intFromPtr(spec);
+}
+
+/// A Python number of seconds, from 0 to the most.
+pub fn seconds_of(object: *Object, comptime most: []const u8) Error!f64 {
+    const seconds = python.c.PyFloat_AsDouble(object);
+    if (seconds == -1.0 and python.c.PyErr_Occurred() != null) return error.PythonRaised;
+    const limit = comptime std.fmt.parseFloat(f64, most) catch unreachable;
+    if (seconds >= 0 and seconds <= limit) return seconds; // false for NaN
+    return raise(python.exc.PyExc_ValueError, "seconds must be between 0 and " ++ most);
 }
 
 /// struct msghdr (linux/socket.h).

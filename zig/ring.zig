@@ -204,7 +204,7 @@ pub const Ring = struct {
 
     /// Hands the filled SQEs to the kernel. Returns how many it took, or -errno.
     pub fn submit(self: *Ring) i32 {
-        return self.enter(0, null);
+        return self.enter(0, null, 0);
     }
 
     /// Submits, and waits until `count` completions are there, a signal comes, or `timeout_ns` is
@@ -212,12 +212,18 @@ pub const Ring = struct {
     /// nothing was submitted and the wait ended early; a positive number says nothing about the
     /// wait (F8).
     pub fn submit_and_wait(self: *Ring, count: u32, timeout_ns: ?u64) i32 {
-        return self.enter(count, timeout_ns);
+        return self.enter(count, timeout_ns, 0);
     }
 
-    fn enter(self: *Ring, wait_count: u32, timeout_ns: ?u64) i32 {
+    /// As submit_and_wait; when `min_wait_us` are over (not 0), one completion is enough. For
+    /// rings with IORING_FEAT_MIN_TIMEOUT only: others submit, and refuse the wait silently.
+    pub fn submit_and_wait_min(self: *Ring, count: u32, timeout_ns: ?u64, min_wait_us: u32) i32 {
+        return self.enter(count, timeout_ns, min_wait_us);
+    }
+
+    fn enter(self: *Ring, wait_count: u32, timeout_ns: ?u64, min_wait_us: u32) i32 {
         if (wait_count > 0 and timeout_ns != null and self.features & linux.IORING_FEAT_EXT_ARG == 0) {
-            if (self.queue_timeout(wait_count, timeout_ns.?) == null) return self.enter(0, null);
+            if (self.queue_timeout(wait_count, timeout_ns.?) == null) return self.enter(0, null, 0);
         }
         const to_submit = self.publish();
         var flags = self.enter_flags;
@@ -232,7 +238,7 @@ pub const Ring = struct {
             const arg = linux.io_uring_getevents_arg{
                 .sigmask = 0,
                 .sigmask_sz = linux.NSIG / 8,
-                .pad = 0,
+                .pad = min_wait_us, // named so by the headers since 6.12
                 .ts = @intFromPtr(&time),
             };
             flags |= linux.IORING_ENTER_EXT_ARG;

@@ -133,6 +133,21 @@ fn submit_and_wait_timeout(object: *Object, args: Args, count: python.Ssize) cal
     return python.c.PyLong_FromLong(@intCast(taken));
 }
 
+fn submit_and_wait_min_timeout(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Object {
+    if (count < 3) return missing("submit_and_wait_min_timeout() needs seconds, count and min_seconds");
+    const deadline = deadline_of(args[0]) catch return null;
+    const wanted = wait_count(args, count, 1, 1) catch return null;
+    const least = arguments.seconds_of(args[2], "4000") catch return null;
+    // Left to itself the kernel waits that long even where the whole wait is shorter.
+    const min_us = @ceil(1e6 * @min(least, arguments.seconds_of(args[0], "1e9") catch return null));
+    const state = checked_for(object, wanted) orelse return null;
+    if (state.ring.features & kernel.IORING_FEAT_MIN_TIMEOUT == 0) {
+        ring_state.raise_os(.OPNOTSUPP, "a minimal wait (Linux 6.12)") catch return null;
+    }
+    const taken = state.submit_min(wanted, deadline, @intFromFloat(min_us)) catch return null;
+    return python.c.PyLong_FromLong(@intCast(taken));
+}
+
 /// wait_cqe(timeout=None): the oldest completion, which stays until advance_cq.
 fn wait_cqe(object: *Object, args: Args, count: python.Ssize) callconv(.c) ?*Object {
     const deadline = if (count > 0 and args[0] != python.none) deadline_of(args[0]) catch return null else null;
@@ -343,12 +358,7 @@ fn checked_for(object: *Object, wanted: u32) ?*State {
 }
 
 fn deadline_of(object: *Object) Error!u64 {
-    const seconds = python.c.PyFloat_AsDouble(object);
-    if (seconds == -1.0 and python.c.PyErr_Occurred() != null) return error.PythonRaised;
-    if (!(seconds >= 0 and seconds <= 1e9)) {
-        return arguments.raise(python.exc.PyExc_ValueError, "seconds must be between 0 and 1e9");
-    }
-    return kernel.monotonic_ns() + @as(u64, @intFromFloat(seconds * 1e9));
+    return kernel.monotonic_ns() + @as(u64, @intFromFloat(try arguments.seconds_of(object, "1e9") * 1e9));
 }
 
 const properties = @import("ring_fields.zig");
@@ -361,6 +371,7 @@ const methods = python_type.Methods(&.{
     .none("submit()", submit, "Hand the SQEs to the kernel; return how many it took."),
     .fast("submit_and_wait(count=1)", submit_and_wait, "Submit, and wait until count completions are there; return how many were submitted."),
     .fast("submit_and_wait_timeout(seconds, count=1)", submit_and_wait_timeout, "As submit_and_wait, but return after seconds or a signal too, without raising."),
+    .fast("submit_and_wait_min_timeout(seconds, count, min_seconds)", submit_and_wait_min_timeout, "As submit_and_wait_timeout, but once min_seconds are over one completion is enough (6.12)."),
     .fast("submit_batch(batch, wait=0)", submit_batch, "Submit every SQE of a Batch once more; return how many were submitted."),
     .fast("run_batch(batch, check=False)", run_batch, "Submit every SQE of a Batch, wait for all, and return their results in the batch's order.\n\nA result is >= 0 or -errno; with check, the first that failed raises its OSError. The ring must have nothing else in flight."),
     .fast("wait_cqe(timeout=None)", wait_cqe, "Wait for the oldest completion; it stays until advance_cq(). TimeoutError after timeout seconds."),

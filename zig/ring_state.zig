@@ -189,12 +189,17 @@ pub const State = struct {
     /// Submits everything handed out, and waits for `count` visible completions. Returns the number
     /// of SQEs that the kernel took. Raises OSError only if it took none.
     pub fn submit(self: *State, count: u32, deadline_ns: ?u64) Error!u32 {
+        return self.submit_min(count, deadline_ns, 0);
+    }
+
+    /// As submit; when `min_wait_us` are over (not 0), one completion is enough.
+    pub fn submit_min(self: *State, count: u32, deadline_ns: ?u64, min_wait_us: u32) Error!u32 {
         var submitted: u32 = 0;
         while (true) {
             const pushed = try self.push_queue();
             const before = self.ring.sq_pending();
             const wanted = if (self.queue_length > 0) 0 else self.still_wanted(count);
-            const result = self.enter(wanted, deadline_ns);
+            const result = self.enter_min(wanted, deadline_ns, min_wait_us);
             const progress = before != self.ring.sq_pending();
             submitted += if (self.ring.is_sqpoll()) pushed else self.users_own(before - self.ring.sq_pending());
             try self.check_signals();
@@ -262,10 +267,14 @@ pub const State = struct {
 
     /// One system call, without the interpreter lock (F47).
     pub fn enter(self: *State, wait_count: u32, deadline_ns: ?u64) i32 {
+        return self.enter_min(wait_count, deadline_ns, 0);
+    }
+
+    fn enter_min(self: *State, wait_count: u32, deadline_ns: ?u64, min_wait_us: u32) i32 {
         var timeout: ?u64 = null;
         if (deadline_ns) |deadline| timeout = deadline -| kernel.monotonic_ns();
         const saved = python.c.PyEval_SaveThread();
-        const result = self.ring.submit_and_wait(wait_count, timeout);
+        const result = self.ring.submit_and_wait_min(wait_count, timeout, min_wait_us);
         python.c.PyEval_RestoreThread(saved);
         return result;
     }

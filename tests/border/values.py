@@ -155,7 +155,9 @@ FITTING: dict[str, dict[str, Make]] = {
     **dict.fromkeys(("fd", "fd_in", "fd_out", "epfd", "source"), _FILES),
     **dict.fromkeys(("buffer", "memory", "data", "control", "info", "futex", "buf"), _MEMORY),
     **dict.fromkeys(("path", "old_path", "new_path", "root", "name"), _PATHS),
-    **dict.fromkeys(("seconds", "timeout", "delay", "when", "grace", "sq_thread_idle"), _SECONDS),
+    **dict.fromkeys(
+        ("seconds", "min_seconds", "timeout", "delay", "when", "grace", "sq_thread_idle"), _SECONDS
+    ),
     **dict.fromkeys(
         ("callback", "protocol_factory", "factory", "failed", "handler", "app", "attempt"), _CALLS
     ),
