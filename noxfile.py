@@ -35,6 +35,8 @@ SLOW_ALIKE = (
 )
 NEWEST = "3.13"
 OF_THE_MACHINE = ("faults", "test_bench_smoke.py", "test_instructions.py", "test_kernels.py")
+# The benchmarks that are tried each time, on the newest: each of these takes a second or two.
+BENCHMARKS = "suite or features or startup or broadcast or system_calls or notices_wrong"
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14", "3.13t", "3.14t"]
 ARCHITECTURES = ["x86_64", "aarch64"]
 DIST = ROOT / "dist"
@@ -138,6 +140,10 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         spared = ()
     session.run("pytest", *(f"--ignore=tests/{name}" for name in spared), *session.posargs)
+    if session.python == NEWEST and not session.posargs:
+        # With the compiler, for the load generator; the other tests that want it run in `zig`.
+        short = ("tests/test_bench_smoke.py", "-k", BENCHMARKS)
+        session.run("pytest", *short, env=zig_environment(session))
 
 
 @nox.session(requires=["build"])
