@@ -5,6 +5,7 @@ Owns no figures: nothing here asserts how fast anything is.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -138,6 +139,37 @@ def test_the_suite_measures_and_tells_of_it(tmp_path: Path) -> None:
     assert [line for line in found["wrong"] if "not sent in time" not in line] == []
     assert all(len(one["rounds"]) == 1 for one in found["cells"])
     assert "<svg" in page.read_text()
+
+
+def test_features_compares_a_variant_and_two_ways_of_doing_one_thing() -> None:
+    arguments = ("--rounds", "1", "--seconds", "0.1", "--scenarios", "64B")
+    pairs = ("the same twice", "registered files")
+    found = bench("features.py", *arguments, "--variants", "epoll", "--pairs", ",".join(pairs))
+    assert found["failed"] == []
+    assert set(found["variants"]) == {"epoll"}
+    assert set(found["variants"]["epoll"]) == {"64B"}
+    assert set(found["pairs"]) == set(pairs)
+    ratios = [*found["variants"]["epoll"]["64B"], *(one for (one,) in found["pairs"].values())]
+    assert all(0.01 < ratio < 100 for ratio in ratios)
+
+
+def test_features_can_do_every_pair_that_it_names_or_says_that_the_kernel_lacks_it() -> None:
+    code = (
+        "import sys; sys.path.append('peers')\n"
+        "import errno, features, harness, ring_features\n"
+        "assert set(features.PAIRS) == set(ring_features.PAIRS)\n"
+        "server = harness.Server('sink', (sys.executable, 'bench/peers/sink.py'))\n"
+        "with harness.serving(server, core=harness.LOAD_CORE) as running:\n"
+        "    for name, make in ring_features.PAIRS.items():\n"
+        "        try:\n"
+        "            assert min(ring_features.costs(make(running.port), 0.01)) > 0, name\n"
+        "        except OSError as error:\n"
+        "            print(name.replace(' ', '-'), error.errno)\n"
+    )
+    refused = native(code)
+    assert set(refused[1::2]) <= {str(errno.EOPNOTSUPP), str(errno.EINVAL)}
+    if refused:
+        pytest.skip(f"this kernel lacks {', '.join(refused[::2])}")
 
 
 def test_churn_counts_connections_and_soak_reads_memory() -> None:
