@@ -88,7 +88,7 @@ def busy(running: Running, kind: str, seconds: float, nice: int) -> Sample:
     if kind == "echo":
         return load(running, Scenario("64B"), seconds, 0.3, nice)
     scenario = http_load.Scenario("full-64", "hello", "full")
-    return http_load.measure(running, scenario, seconds, nice)
+    return http_load.measure(http_load.Turn(running, scenario, seconds, nice))
 
 
 @contextlib.contextmanager

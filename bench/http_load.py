@@ -75,49 +75,45 @@ class Scenario:
         return max(self.size, self.reply)
 
 
-def measure(
-    running: Running,
-    scenario: Scenario,
-    seconds: float,
-    nice: int,
-    counters: Counters | None = None,
-) -> Sample:
+@dataclass(frozen=True)
+class Turn:
+    """One server's turn under one load: a window of so many seconds, at that priority."""
+
+    running: Running
+    scenario: Scenario
+    seconds: float
+    nice: int
+    counters: Counters | None = None
+
+
+def measure(turn: Turn) -> Sample:
     """One window, by the scenario's load."""
+    scenario = turn.scenario
     load = _bulk if scenario.bulk else _full if scenario.load == "full" else wrk
-    return load(running, scenario, seconds, nice, counters)
+    return load(turn)
 
 
-def wrk(
-    running: Running,
-    scenario: Scenario,
-    seconds: float,
-    nice: int,
-    counters: Counters | None = None,
-) -> Sample:
+def wrk(turn: Turn) -> Sample:
     """Load the server for so long; its CPU time is read before and after, connecting included."""
-    whole = math.ceil(seconds)  # wrk knows whole seconds only
+    running, scenario = turn.running, turn.scenario
+    whole = math.ceil(turn.seconds)  # wrk knows whole seconds only
     command = ["wrk", "-t", "1", "-c", str(scenario.connections), "-d", f"{whole}s"]
     command += ["-s", SCRIPT, f"http://127.0.0.1:{running.port}{scenario.path}"]
     environment = {**os.environ, "BENCH_LOAD": scenario.load, "BENCH_DEPTH": str(scenario.depth)}
     if scenario.browser:
         environment["BENCH_HEADERS"] = "\n".join(f"{k}: {v}" for k, v in BROWSER.items())
-    return _run(running, command, environment, seconds, nice, counters)
+    return _run(turn, command, environment)
 
 
-def _full(
-    running: Running,
-    scenario: Scenario,
-    seconds: float,
-    nice: int,
-    counters: Counters | None = None,
-) -> Sample:
+def _full(turn: Turn) -> Sample:
     """The same request and reply again and again, by a load so cheap that it is not the limit."""
+    running, scenario = turn.running, turn.scenario
     request, (reply, begin, end) = _request(running.port, scenario), _reply(running, scenario)
     arguments = ["--mode", "fixed", "--size", str(len(request)), "--reply", str(len(reply))]
     arguments += ["--vary-from", str(begin), "--vary-to", str(end), "--rate", str(scenario.rate)]
     arguments += ["--depth", str(scenario.depth), "--connections", str(scenario.connections)]
     texts = request + reply
-    sample = window(running, arguments, seconds, WARMUP, nice, counters, texts)
+    sample = window(running, arguments, turn.seconds, WARMUP, turn.nice, turn.counters, texts)
     return replace(sample, bytes=sample.messages * len(reply))
 
 
@@ -163,44 +159,33 @@ def _content_length(head: bytes) -> int | None:
     return None
 
 
-def _bulk(
-    running: Running,
-    scenario: Scenario,
-    seconds: float,
-    nice: int,
-    counters: Counters | None = None,
-) -> Sample:
+def _bulk(turn: Turn) -> Sample:
     """The same with one connection and a large body."""
+    running, scenario = turn.running, turn.scenario
     name = running.server.name
     what, path = "get", scenario.path
     if scenario.load == "upload":
         what, path = ("put", "/upload/file") if name == "nginx" else ("post", "/")
     file = CACHE / "www" / "bytes" / str(scenario.unit)
-    command = [sys.executable, BULK, str(running.port), what, path, str(file), str(seconds)]
-    return _run(running, command, None, seconds, nice, counters)
+    command = [sys.executable, BULK, str(running.port), what, path, str(file), str(turn.seconds)]
+    return _run(turn, command)
 
 
-def _run(
-    running: Running,
-    command: list[str],
-    environment: dict[str, str] | None,
-    seconds: float,
-    nice: int,
-    counters: Counters | None,
-) -> Sample:
+def _run(turn: Turn, command: list[str], environment: dict[str, str] | None = None) -> Sample:
     """Run a load to its end; the server's CPU time and calls are read before and after it."""
+    counters, server = turn.counters, turn.running.pid
     used, counted = _children_cpu(), counters.read() if counters else 0
-    before = tree_cpu_ns(running.pid)
+    before = tree_cpu_ns(server)
     done = subprocess.run(
         command,
         env=environment,
         capture_output=True,
         text=True,
-        timeout=seconds + 60,
-        preexec_fn=pinned(LOAD_CORE, nice),
+        timeout=turn.seconds + 60,
+        preexec_fn=pinned(LOAD_CORE, turn.nice),
         check=False,
     )
-    server_cpu = tree_cpu_ns(running.pid) - before
+    server_cpu = tree_cpu_ns(server) - before
     if not done.stdout.strip():
         raise BenchError(done.stderr.strip() or f"the load ended with {done.returncode}")
     said: dict[str, Any] = json.loads(done.stdout.strip().rpartition("\n")[2])

@@ -14,7 +14,7 @@ import http_excluded
 import http_servers
 from generator import Sample
 from harness import BenchError, Running, put_to_sleep
-from http_load import Scenario, check, measure, reply_length, wrong_bytes
+from http_load import Scenario, Turn, check, measure, reply_length, wrong_bytes
 from http_slow import Slow, app_alone_us, beside_slow_clients
 from rounds import Rounds
 from syscalls import Counters
@@ -83,7 +83,7 @@ class Session:
 
         def window(one: Running, seconds: float, counters: Counters | None) -> Sample:
             name = one.server.name
-            sample = measure(one, scenario, seconds, self.nice, counters)
+            sample = measure(Turn(one, scenario, seconds, self.nice, counters))
             if name not in lengths:
                 lengths[name] = reply_length(one, scenario)
             if wrong_bytes(sample, scenario, lengths[name]):

@@ -18,7 +18,7 @@ from typing import Any
 import report
 from generator import Sample
 from harness import BENCH, LOAD_CORE, SERVER_CORE, BenchError, Running, pinned
-from http_load import Scenario, wrk
+from http_load import Scenario, Turn, wrk
 
 SCENARIO = Scenario("slow", "slow")
 CLIENTS = str(BENCH / "peers" / "http_slow.py")
@@ -46,12 +46,13 @@ class Slow:
 
 def beside_slow_clients(running: Running, count: int, seconds: float, nice: int) -> Slow:
     """Measure without slow clients, then beside them, and wait until those have ended."""
-    without = wrk(running, SCENARIO, seconds, nice)
+    turn = Turn(running, SCENARIO, seconds, nice)
+    without = wrk(turn)
     with _clients(running.port, count, nice) as process:
         assert process.stdout is not None
         if process.stdout.readline().strip() != "connected":
             raise BenchError(f"{running.server.name}: the slow clients could not connect")
-        beside = wrk(running, SCENARIO, seconds, nice)
+        beside = wrk(turn)
         said = json.loads(process.stdout.readline())
     return _judged(without, beside, said)
 

@@ -76,7 +76,8 @@ def connect(server: CountedServer, count: int, nice: int) -> int:
             errors += load(running, CHURN, seconds, 0.1, nice).errors
         else:
             scenario = http_load.Scenario("close", "hello", "close")
-            errors += http_load.wrk(running, scenario, max(1, round(seconds)), nice).errors
+            turn = http_load.Turn(running, scenario, max(1, round(seconds)), nice)
+            errors += http_load.wrk(turn).errors
         now = wanted - server.state().metrics["accepted"]
         rate = max(1.0, (left - now) / (time.monotonic() - before))
         left = now

@@ -115,8 +115,10 @@ def profile(cell: str, ring: str, library: Path, options: argparse.Namespace) ->
 
 
 def _load(running: Running, scenario: Any, seconds: int, nice: int) -> tuple[float, int]:
-    measure: Any = load if isinstance(scenario, Scenario) else http_load.measure
-    sample = measure(running, scenario, seconds, nice=nice)
+    if isinstance(scenario, Scenario):
+        sample = load(running, scenario, seconds, nice=nice)
+    else:
+        sample = http_load.measure(http_load.Turn(running, scenario, seconds, nice))
     return sample.cpu_us, sample.errors
 
 

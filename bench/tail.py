@@ -16,7 +16,7 @@ import http_servers
 import report
 from generator import Sample
 from harness import BenchError, Running, awake, put_to_sleep
-from http_load import Scenario, check, measure
+from http_load import Scenario, Turn, check, measure
 from rounds import Overloaded, Rounds
 from syscalls import Counters
 
@@ -75,12 +75,12 @@ class Tail:
         return check(one, PEAK)
 
     def _closed(self, one: Running, seconds: float, counters: Counters | None) -> Sample:
-        return measure(one, PEAK, seconds, self.nice, counters)
+        return measure(Turn(one, PEAK, seconds, self.nice, counters))
 
     def _paced(self, whose: str, one: Running, seconds: float, counters: Counters | None) -> Sample:
         rate = self.rates[whose or one.server.name]
         scenario = Scenario("paced", GROUP, "full", rate=rate)
-        sample = measure(one, scenario, seconds, self.nice, counters)
+        sample = measure(Turn(one, scenario, seconds, self.nice, counters))
         if sample.behind > BEHIND * rate * seconds:
             raise Overloaded(f"{sample.behind} requests at {rate} a second were not sent in time")
         return sample

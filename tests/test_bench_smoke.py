@@ -275,7 +275,7 @@ def test_the_http_load_notices_wrong_bytes() -> None:
         "wrong = lambda whole, *date: (whole[:-1] + b'?', *date)\n"
         "http_load._reply = lambda *given: wrong(*reply(*given))\n"
         "with http_servers.start('floor', 'hello', sys.executable, 0) as running:\n"
-        "    print(http_load.measure(running, scenario, 1, 0).errors)\n"
+        "    print(http_load.measure(http_load.Turn(running, scenario, 1, 0)).errors)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=BENCH, capture_output=True, text=True, check=False
