@@ -96,15 +96,18 @@ def _governor() -> str:
     return "unknown"
 
 
-def save(document: dict[str, Any], path: str | None = None) -> Path:
-    """Write the document where it is wanted, or into bench/results under the time it began."""
-    if path is None:
-        RESULTS.mkdir(exist_ok=True)
-        when = document["environment"]["time"].replace(":", "").removesuffix("Z")
-        commit = document["environment"]["commit"][:8] or "unknown"
-        target = RESULTS / f"{when}-{document['plan']['name']}-{commit}.json"
-    else:
-        target = Path(path)
+def path_for(environment: dict[str, Any], plan: str, path: str | None = None) -> Path:
+    """Where a run's document goes: where it is wanted, or into bench/results by when it began."""
+    if path is not None:
+        return Path(path)
+    RESULTS.mkdir(exist_ok=True)
+    when = environment["time"].replace(":", "").removesuffix("Z")
+    return RESULTS / f"{when}-{plan}-{_git('rev-parse', 'HEAD')[:8] or 'unknown'}.json"
+
+
+def save(document: dict[str, Any], path: str | os.PathLike[str]) -> Path:
+    """Write the document."""
+    target = Path(path)
     lines = [f"{json.dumps(key)}: {_value(value)}" for key, value in document.items()]
     target.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     return target

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import http.client
 import os
 import platform
 import random
@@ -38,6 +39,21 @@ _CPUCLOCK_SCHED = 2
 
 class BenchError(Exception):
     """A benchmark that cannot be run here, with the reason."""
+
+
+# What may come of a peer that crashes, or says what nobody can read: it costs one cell.
+CELL_FAILURES = (
+    BenchError,
+    OSError,
+    ValueError,
+    http.client.HTTPException,
+    subprocess.SubprocessError,
+)
+
+
+def failure(error: BaseException) -> str:
+    """What went wrong, in words that stand alone."""
+    return str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 import http_excluded
 import http_servers
 from generator import Sample
-from harness import BenchError, Running, put_to_sleep
+from harness import CELL_FAILURES, BenchError, Running, failure, put_to_sleep
 from http_load import Scenario, Turn, check, measure, reply_length, wrong_bytes
 from http_slow import Slow, app_alone_us, beside_slow_clients
 from rounds import Rounds
@@ -42,8 +42,11 @@ class Session:
         """Those of the servers that can be started here; the others are told, with the reason."""
         names = []
         for name in wanted:
-            python = http_servers.interpreter(name, self.python)
-            reason = http_servers.unavailable(name, python)
+            try:
+                python = http_servers.interpreter(name, self.python)
+                reason = http_servers.unavailable(name, python)
+            except BenchError as error:  # its environment cannot be made
+                reason = str(error).strip().rpartition("\n")[2]
             if reason:
                 self.left_out[name] = reason
                 print(f"left out, not available here: {name} ({reason})", file=sys.stderr)
@@ -70,8 +73,8 @@ class Session:
             start = http_servers.start(name, group, python, self.nice)
             try:
                 running.append(stack.enter_context(start))
-            except BenchError as error:
-                self.rounds.fail(name, group, str(error))
+            except CELL_FAILURES as error:
+                self.rounds.fail(name, group, failure(error))
                 continue
             # Some poll even when idle, on the core of the one that is measured.
             put_to_sleep(running[-1].pid)
@@ -107,8 +110,9 @@ class Session:
                     for _ in range(rounds.count):
                         found = beside_slow_clients(one, count, rounds.seconds, self.nice)
                         self.slow.setdefault(name, []).append(found)
-            except BenchError as error:
-                rounds.fail(name, http_servers.SLOW, str(error))
+            except CELL_FAILURES as error:
+                self.slow.pop(name, None)
+                rounds.fail(name, http_servers.SLOW, failure(error))
 
     def application_alone(self) -> None:
         """The Flask application's own time, as often as there are rounds."""

@@ -17,11 +17,12 @@ import servers
 from generator import Sample, Scenario, load
 from harness import (
     CACHE,
+    CELL_FAILURES,
     LOAD_CORE,
-    BenchError,
     Running,
     Server,
     cpu_ns,
+    failure,
     free_port,
     listening,
     put_to_sleep,
@@ -60,8 +61,8 @@ def measure(rounds: Rounds, names: Iterable[str], python: str, nice: int) -> Non
         for name in names:
             try:
                 running.append(_start(stack, name, python, nice, target.port))
-            except BenchError as error:
-                rounds.fail(name, "proxy", str(error))
+            except CELL_FAILURES as error:
+                rounds.fail(name, "proxy", failure(error))
         for scenario in SCENARIOS:
             window = functools.partial(_window, scenario, target.pid, nice)
             rounds.scenario(scenario.name, running, window)

@@ -87,8 +87,9 @@ def ground(found: dict[str, Any]) -> list[tuple[str, str]]:
     """What it ran on: name and text."""
     there = found["environment"]
     versions = sorted(shown(there["versions"]).items())
+    broken_off = ": broken off, not all is here" if found.get("partial") else ""
     rows = [
-        ("when", f"{there['time']}, {found['took_seconds'] / 60:.0f} minutes"),
+        ("when", f"{there['time']}, {found['took_seconds'] / 60:.0f} minutes" + broken_off),
         ("commit", there["commit"] + (", with changes" if there["dirty"] else "")),
         ("processor", f"{there['cpu']}, {there['cores']} cores, governor {there['governor']}"),
         ("kernel", there["kernel"]),

@@ -6,14 +6,13 @@ All servers are stopped but for the one whose turn it is. Never starts a server.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import syscalls
 from generator import Sample
-from harness import BenchError, Running, awake, tree_resident_bytes
+from harness import CELL_FAILURES, BenchError, Running, awake, failure, tree_resident_bytes
 from syscalls import Counters, Unavailable
 
 # One window of so many seconds; with counters it reads them at its edges.
@@ -97,8 +96,11 @@ class Rounds:
             self.fail(server, name, f"{when}: the server has ended")
             return False
         if check is not None:
-            with awake(one.pid):
-                wrong = check(one)
+            try:
+                with awake(one.pid):
+                    wrong = check(one)
+            except CELL_FAILURES as error:
+                wrong = failure(error)
             if wrong:
                 self.fail(server, name, f"{when}: {wrong}")
                 return False
@@ -114,8 +116,8 @@ class Rounds:
                 window(one, min(WARM, self.seconds), None)
         except Overloaded:
             pass
-        except (BenchError, subprocess.TimeoutExpired) as error:
-            self.fail(one.server.name, name, f"while it was warmed: {error}")
+        except CELL_FAILURES as error:
+            self.fail(one.server.name, name, f"while it was warmed: {failure(error)}")
 
     def _window(self, one: Running, name: str, window: Window) -> None:
         if (one.server.name, name) in self.wrong:
@@ -127,8 +129,8 @@ class Rounds:
             self.overloaded.add((one.server.name, name))
             self.fail(one.server.name, name, str(error))
             return
-        except (BenchError, subprocess.TimeoutExpired) as error:
-            self.fail(one.server.name, name, str(error))
+        except CELL_FAILURES as error:
+            self.fail(one.server.name, name, failure(error))
             return
         self.found[name].setdefault(one.server.name, []).append(sample)
         if sample.errors or not sample.messages:
@@ -147,7 +149,7 @@ class Rounds:
             self.no_syscalls = str(reason)
         except Overloaded:
             pass  # counting costs it a little: the cell's own windows are not concerned
-        except (BenchError, subprocess.TimeoutExpired) as error:
-            self.fail(one.server.name, name, f"while system calls were counted: {error}")
+        except CELL_FAILURES as error:
+            self.fail(one.server.name, name, f"while system calls were counted: {failure(error)}")
             return
         self.extras[name][one.server.name] = Extras(rss, calls)

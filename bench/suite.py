@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import shutil
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import document
@@ -29,75 +32,111 @@ import suite_plan
 from beside_idle import one_round
 from churn import CHURN
 from generator import Sample
-from harness import MISSED, MISTAKES, BenchError, default_nice, exit_with, peers_python, serving
+from harness import (
+    CELL_FAILURES,
+    MISSED,
+    MISTAKES,
+    BenchError,
+    default_nice,
+    exit_with,
+    failure,
+    peers_python,
+    serving,
+)
 from http_session import Session
 from lowlevel import WORKS, measure as measure_ring
 from rounds import Rounds
 from startup import measure as measure_start
 from suite_plan import Plan
+from suite_results import Results
 from suite_scenarios import is_ours
 from tail import Tail
 
 IDLE_CLIENTS = 10_000
 RING_FILE_MIB = 64
+WARMUP = 0.2
+LEAST_ROUNDS = 3
 
 
 class Suite:
-    """One run."""
+    """One run. What it has found is in `results` at any moment, and on disk behind each step."""
 
-    def __init__(self, plan: Plan, python: str, nice: int) -> None:
+    def __init__(self, plan: Plan, python: str, nice: int, target: Path | None = None) -> None:
+        """`target` is where the document will be: until then what there is lies beside it."""
         self.plan = plan
         self.python = python
         self.nice = nice
+        self.target = target
         self.rounds = Rounds(plan.rounds, plan.seconds, plan.counting)
+        self.results = Results(plan, self.rounds, report.machine())
         self.session = Session(self.rounds, python, nice, suite_plan.excluded)
         self.tail = Tail(self.rounds, python, nice)
-        self.left_out: dict[str, str] = {}
-        self.idle_bytes: dict[str, list[float]] = {}
-        self.ring: dict[tuple[str, str], list[float]] = {}
-        self.starts: tuple[list[float], list[float]] = ([], [])
+        self.results.slow, self.results.alone_us = self.session.slow, self.session.alone_us
+        self.available: list[str] = []
+        self.peers = python
         self.began = time.monotonic()
 
     def run(self) -> None:
         """Measure everything in its order; what cannot be measured is noted, the rest goes on."""
-        self.available = self.session.available(self.plan.http_servers())
-        self.left_out |= self.session.left_out
-        self.peers = servers.python_for(self.plan.named(suite_plan.ECHO_SERVERS), self.python)
-        steps: list[tuple[str, Callable[[], None]]] = [
-            ("echo", self.echo),
-            ("http", self.http),
-            ("the tail", self.tails),
-            ("broadcast, proxy, churn", self.streams),
-            ("slow clients", self.slow),
-            ("idle connections", self.idle),
-            ("the ring", self.low_level),
-            ("start-up", self.start_up),
-        ]
-        for name, step in steps:
+        self.prepare()
+        for name, step in self.steps():
             self.say(name)
             try:
                 step()
-            except (BenchError, OSError, subprocess.TimeoutExpired) as error:
-                self.left_out[name] = str(error).strip().rpartition("\n")[2]
-                print(f"{name}: {error}", file=sys.stderr, flush=True)
+            except Exception as error:  # whatever it is, the other steps' figures are worth more
+                traceback.print_exc(file=sys.stderr)
+                words = failure(error).strip().rpartition("\n")[2]
+                self.results.left_out[name.strip()] = f"ended early: {words}"
+            self.keep()
         self.say("done")
+
+    def prepare(self) -> None:
+        """Find out who is there, and on what this runs: before anything is measured."""
+        results = self.results
+        self.available = self.session.available(self.plan.http_servers())
+        results.left_out |= self.session.left_out
+        try:
+            self.peers = servers.python_for(self.plan.named(suite_plan.ECHO_SERVERS), self.python)
+        except BenchError as error:
+            results.left_out["the loops of PyPI"] = str(error).strip().rpartition("\n")[2]
+        pythons = [self.python, self.peers]
+        pythons += [http_servers.interpreter(name, self.python) for name in self.available]
+        # An environment of its own must not hide another's version of what both have.
+        there = document.environment(dict.fromkeys(reversed(pythons)), tools())
+        results.environment = there | results.environment  # the load before anything was started
+        results.notes = self.notes()
+
+    def steps(self) -> list[tuple[str, Callable[[], None]]]:
+        """What is measured: one that fails leaves the others alone."""
+        found: list[tuple[str, Callable[[], None]]] = [("echo", self.echo)]
+        for group in dict.fromkeys(one.group for one in self.plan.http_scenarios()):
+            found.append((f"http {group}", functools.partial(self.http, group)))
+        found.append(("the tail", self.tails))
+        if self.plan.streams:
+            found += [("churn", self.churn), ("broadcast", self.broadcast), ("proxy", self.proxy)]
+        found += [("slow clients", self.slow), ("idle connections", self.idle)]
+        return [*found, ("the ring", self.low_level), ("start-up", self.start_up)]
+
+    def keep(self) -> None:
+        """Write what there is so far beside where the document will be: the former, or all."""
+        if self.target is not None:
+            partial = partial_of(self.target)
+            document.save(self.document(partial=True), f"{partial}.new").replace(partial)
 
     def say(self, what: str) -> None:
         """A line of progress."""
         minutes, seconds = divmod(int(time.monotonic() - self.began), 60)
         print(f"{minutes:3d}:{seconds:02d} {what}", flush=True)
 
-    def http(self) -> None:
-        """The HTTP scenarios, group by group."""
-        wanted = self.plan.http_scenarios()
-        for group in dict.fromkeys(one.group for one in wanted):
-            self.say(f"  {group}")
-            names = [
-                name
-                for name in self.available
-                if any(suite_plan.takes_part(name, one) for one in wanted if one.group == group)
-            ]
-            self.session.group(names, [one for one in wanted if one.group == group])
+    def http(self, group: str) -> None:
+        """The HTTP scenarios of one group."""
+        wanted = [one for one in self.plan.http_scenarios() if one.group == group]
+        names = [
+            name
+            for name in self.available
+            if any(suite_plan.takes_part(name, one) for one in wanted)
+        ]
+        self.session.group(names, wanted)
 
     def tails(self) -> None:
         """The fixed rates."""
@@ -107,27 +146,34 @@ class Suite:
             if http_servers.TAIL in http_servers.SERVERS[name].groups
             and (not self.plan.tail_servers or name in self.plan.tail_servers)
         ]
-        self.tail.run(names, self.plan.tail_seconds)
+        try:
+            self.tail.run(names, self.plan.tail_seconds)
+        finally:
+            self.results.rates, self.results.collections = self.tail.rates, self.tail.collections
 
     def echo(self) -> None:
         """The echo scenarios."""
         scenarios = [one for one in echo.SCENARIOS if one.name in self.plan.echo]
         with self.running(self.plan.named(suite_plan.ECHO_SERVERS)) as running:
-            echo.measure(self.rounds, running, scenarios, self.nice, 0.2)
+            echo.measure(self.rounds, running, scenarios, self.nice, WARMUP)
 
-    def streams(self) -> None:
-        """Bytes for somebody else, and short connections."""
-        if not self.plan.streams:
-            return
+    def churn(self) -> None:
+        """Short connections."""
         with self.running(self.plan.named(suite_plan.CHURN_SERVERS)) as running:
-            echo.measure(self.rounds, running, [CHURN], self.nice, 0.2)
+            echo.measure(self.rounds, running, [CHURN], self.nice, WARMUP)
+
+    def broadcast(self) -> None:
+        """Bytes for everybody else."""
         with self.running(self.plan.named(suite_plan.LOOPS), "broadcast") as running:
-            echo.measure(self.rounds, running, [suite_plan.BROADCAST], self.nice, 0.2)
+            echo.measure(self.rounds, running, [suite_plan.BROADCAST], self.nice, WARMUP)
+
+    def proxy(self) -> None:
+        """Bytes for one other."""
         names = []
         for name in self.plan.named(suite_plan.PROXIES):
             reason = proxying.unavailable(name, self.peers)
             if reason:
-                self.left_out[name] = reason
+                self.results.left_out[name] = reason
             else:
                 names.append(name)
         proxying.measure(self.rounds, names, self.peers, self.nice)
@@ -139,12 +185,12 @@ class Suite:
             started = []
             for name in names:
                 if not servers.available(name, self.peers):
-                    self.left_out[name] = "it cannot be imported"
+                    self.results.left_out[name] = "it cannot be imported"
                     continue
                 try:
                     start = servers.start(stack, name, self.peers, self.nice, service)
-                except BenchError as error:
-                    self.left_out[name] = str(error)
+                except CELL_FAILURES as error:
+                    self.results.left_out[name] = failure(error)
                     continue
                 started.append(start)
             yield started
@@ -154,8 +200,10 @@ class Suite:
         if not self.plan.slow_rounds:
             return
         rounds, self.rounds.count = self.rounds.count, self.plan.slow_rounds
-        self.session.beside_slow_clients(self.available, http_slow.COUNT)
-        self.rounds.count = rounds
+        try:
+            self.session.beside_slow_clients(self.available, http_slow.COUNT)
+        finally:
+            self.rounds.count = rounds
         for name, found in self.session.slow.items():
             self.add("slow-alone", name, [one.without for one in found])
             self.add("slow-beside", name, [one.beside for one in found])
@@ -173,8 +221,8 @@ class Suite:
             for kind, name in pairs[shift:] + pairs[:shift]:
                 try:
                     self.beside_idle(kind, name)
-                except BenchError as error:
-                    self.rounds.fail(name, f"idle-{kind}-beside", str(error))
+                except CELL_FAILURES as error:
+                    self.rounds.fail(name, f"idle-{kind}-beside", failure(error))
 
     def beside_idle(self, kind: str, name: str) -> None:
         """One round of one server."""
@@ -189,7 +237,7 @@ class Suite:
             found = one_round(one, kind, IDLE_CLIENTS, self.plan.seconds, self.nice)
         self.add(f"idle-{kind}-alone", name, [found.before, found.after])
         self.add(f"idle-{kind}-beside", name, [found.beside])
-        self.idle_bytes.setdefault(f"{kind} {name}", []).append(found.bytes_each)
+        self.results.idle_bytes.setdefault(f"{kind} {name}", []).append(found.bytes_each)
 
     def add(self, scenario: str, server: str, samples: list[Sample]) -> None:
         """Put samples into the rounds; one with mistakes takes the server out of the scenario."""
@@ -207,10 +255,10 @@ class Suite:
         if not plan.ring_seconds:
             return
         python = peers_python(self.python)
-        self.ring = measure_ring(
+        self.results.ring = measure_ring(
             python, list(WORKS), plan.rounds, plan.ring_seconds, RING_FILE_MIB, self.nice
         )
-        for (library, work), rates in self.ring.items():
+        for (library, work), rates in self.results.ring.items():
             kind = "ring-nops" if work.startswith("nops") else "ring-reads"
             second = 10**9
             samples = [Sample(int(rate), second, second, 0, 0, 0, 0, 0) for rate in rates]
@@ -219,7 +267,7 @@ class Suite:
     def start_up(self) -> None:
         """What importing pyuring adds to an interpreter's start."""
         if self.plan.starts:
-            self.starts = measure_start(self.python, self.plan.starts, self.nice)
+            self.results.starts = measure_start(self.python, self.plan.starts, self.nice)
 
     def notes(self) -> dict[str, str]:
         """What must be known of some servers."""
@@ -228,27 +276,15 @@ class Suite:
             found["zloop"] = servers.server("zloop", self.peers).note
         return {name: note for name, note in found.items() if note}
 
-    def document(self, began: dict[str, Any]) -> dict[str, Any]:
-        """Everything that was found."""
-        rounds = self.rounds
-        return {
-            "form": document.FORM,
-            "plan": document.plain(self.plan),
-            "environment": began,
-            "took_seconds": round(time.monotonic() - self.began),
-            "left_out": self.left_out,
-            "wrong": rounds.failed,
-            "notes": self.notes(),
-            "no_syscalls": rounds.no_syscalls,
-            "rates": self.tail.rates,
-            "collections": self.tail.collections,
-            "idle_bytes": {
-                name: [round(one) for one in all] for name, all in self.idle_bytes.items()
-            },
-            "alone_us": [round(one, 2) for one in self.session.alone_us],
-            "bars": suite_bars.verdicts(self),
-            "cells": document.cells(rounds),
-        }
+    def document(self, partial: bool = False) -> dict[str, Any]:
+        """Everything that was found; judged when it is all."""
+        bars = [] if partial else suite_bars.verdicts(self.results)
+        return self.results.document(bars, time.monotonic() - self.began, partial)
+
+
+def partial_of(target: Path) -> str:
+    """Where a run lies that is not complete: under a name that no other program takes for one."""
+    return f"{target}.partial"
 
 
 def tools() -> dict[str, str]:
@@ -260,12 +296,20 @@ def tools() -> dict[str, str]:
     return {name: version for name, version in found.items() if version}
 
 
+def enough(text: str) -> int:
+    """A number of rounds of which a median and a spread can be told."""
+    rounds = int(text)
+    if rounds < LEAST_ROUNDS:
+        raise argparse.ArgumentTypeError(f"{LEAST_ROUNDS} at least: of fewer nothing can be told")
+    return rounds
+
+
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under five minutes, few scenarios")
     parser.add_argument("--smoke", action="store_true", help="seconds: does it run at all")
-    parser.add_argument("--rounds", type=int, help="other than the plan has them")
+    parser.add_argument("--rounds", type=enough, help="other than the plan has them; 3 at least")
     parser.add_argument("--seconds", type=float, help="length of a window, other than the plan's")
     parser.add_argument("--servers", help="only these, divided by commas")
     parser.add_argument("--python", default=sys.executable, help="CPython for all servers (3.13)")
@@ -291,23 +335,33 @@ def main(argv: list[str] | None = None) -> int:
     )
     if shutil.which("wrk") is None and not options.smoke:
         raise BenchError("the load generator wrk is not installed (Debian: wrk)")
-    print(f"{plan.name}: about {plan.estimate() / 60:.0f} minutes, and the peers' installation")
-    before = report.machine()  # the load average before anything is started
+    estimate = f"about {plan.estimate() / 60:.0f} minutes, and the peers' installation"
+    print(f"{plan.name}: {estimate}", flush=True)
+    suite = Suite(plan, options.python, options.nice)  # reads the load before it makes any
     http_servers.prepare_files()
-    suite = Suite(plan, options.python, options.nice)
-    suite.run()
-    pythons = [options.python, suite.peers]
-    pythons += [http_servers.interpreter(name, options.python) for name in suite.available]
-    # An environment of its own must not hide another's version of what both have.
-    began = document.environment(dict.fromkeys(reversed(pythons)), tools()) | before
-    found = suite.document(began)
-    path = document.save(found, options.json)
-    print(f"\n{report.verdicts(found['bars'])}\n\nkept: {path}")
-    publish.page(found, options.html or str(path.with_suffix(".html")))
+    suite.target = document.path_for(suite.results.environment, plan.name, options.json)
+    return finish(suite, options.html)
+
+
+def finish(suite: Suite, page: str | None) -> int:
+    """Run, save, tell. A run that is broken off keeps what it has, and says where."""
+    assert suite.target is not None
+    partial = Path(partial_of(suite.target))
+    try:
+        suite.run()
+    except BaseException:  # Ctrl-C and SIGTERM too
+        suite.keep()
+        print(f"broken off; what it has found: {partial}", file=sys.stderr)
+        raise
+    found = suite.document()
+    path = document.save(found, str(suite.target))
+    partial.unlink(missing_ok=True)
+    print(f"\n{report.verdicts(found['bars'])}\n\nkept: {path}", flush=True)
+    publish.page(found, page or str(path.with_suffix(".html")))
     publish.tables(found, path)
     if any(is_ours(server) or server == "floor" for server in suite.rounds.mistaken):
         return MISTAKES
-    return 0 if plan.name != "full" or all(bar["met"] for bar in found["bars"]) else MISSED
+    return 0 if suite.plan.name != "full" or all(bar["met"] for bar in found["bars"]) else MISSED
 
 
 if __name__ == "__main__":

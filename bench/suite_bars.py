@@ -5,7 +5,10 @@ Owns only the bars that need the whole suite; the others come from the module th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
 
 import beside_idle
 import churn
@@ -16,43 +19,69 @@ import idle
 import lowlevel
 import report
 import startup
+import tail
 from rounds import Samples
+from suite_results import Results
 from suite_scenarios import SCENARIOS, is_ours, is_peer
-
-if TYPE_CHECKING:
-    from suite import Suite
 
 # The evidence's own: scenario, limit of our CPU time for a request to the floor's.
 FLOOR_BARS = (("full-64", 1.10), ("full-pipeline-16", 1.5))
 HTTP_SECTIONS = ("HTTP: hello, world", "HTTP: bodies", "HTTP: connections")
 
 
-def verdicts(suite: Suite) -> list[dict[str, Any]]:
-    """All bars whose sides were measured."""
-    found = suite.rounds.found
-    bars = [{**bar, "bar": f"echo {bar['bar']}"} for bar in echo.bars(found)]
-    if "churn" in found:
-        bars += [{**bar, "bar": f"churn: {bar['bar']}"} for bar in churn.bars_of(found["churn"])]
-    bars += http_report.bars(found)
+Bars = list[dict[str, Any]]
+
+
+def verdicts(results: Results) -> Bars:
+    """All bars whose sides were measured; one that cannot be judged is told, the others stand."""
+    found = results.rounds.found
+    judges: dict[str, Callable[[], Bars]] = {
+        "echo": lambda: [{**bar, "bar": f"echo {bar['bar']}"} for bar in echo.bars(found)],
+        "churn": lambda: _churn(found),
+        "HTTP": lambda: http_report.bars(found),
+        "the floor": lambda: _floor(found),
+        "Python servers": lambda: ahead(found),
+        "the tail": lambda: tail.bars(found),
+        "slow clients": lambda: http_slow.bars(results.slow, http_slow.COUNT),
+        "idle connections": lambda: _idle(results),
+        "the ring": lambda: lowlevel.bars_of(results.ring) if results.ring else [],
+        "start-up": lambda: _start(results),
+    }
+    bars: Bars = []
+    for name, judge in judges.items():
+        try:
+            bars += judge()
+        except Exception as error:  # the figures of an hour are not to be lost by a word on them
+            traceback.print_exc(file=sys.stderr)
+            results.left_out[f"bars of {name}"] = f"{type(error).__name__}: {error}"
+    return bars
+
+
+def _churn(found: Samples) -> Bars:
+    if "churn" not in found:
+        return []
+    return [{**bar, "bar": f"churn: {bar['bar']}"} for bar in churn.bars_of(found["churn"])]
+
+
+def _floor(found: Samples) -> Bars:
+    bars = []
     for scenario, limit in FLOOR_BARS:
         both = found.get(scenario, {})
         if "pyuring" in both and "floor" in both:
             ratio = http_report.ratio(both["pyuring"], both["floor"])
             bars.append(report.verdict(f"{scenario}: pyuring / floor (evidence)", ratio, limit))
-    bars += ahead(found)
-    bars += suite.tail.bars()
-    bars += http_slow.bars(suite.session.slow, http_slow.COUNT)
-    bars += _idle(suite)
-    if suite.ring:
-        bars += lowlevel.bars_of(suite.ring)
-    bare, ours = suite.starts
-    if ours:
-        added = report.median(ours) - report.median(bare)
-        bars.append(report.verdict("import pyuring, ms added", added, startup.LIMIT_MS))
     return bars
 
 
-def ahead(found: Samples) -> list[dict[str, Any]]:
+def _start(results: Results) -> Bars:
+    bare, ours = results.starts
+    if not ours:
+        return []
+    added = report.median(ours) - report.median(bare)
+    return [report.verdict("import pyuring, ms added", added, startup.LIMIT_MS)]
+
+
+def ahead(found: Samples) -> Bars:
     """No Python server may need less CPU for a request than the cheapest of ours."""
     bars = []
     for entry in SCENARIOS:
@@ -71,17 +100,17 @@ def ahead(found: Samples) -> list[dict[str, Any]]:
     return bars
 
 
-def _idle(suite: Suite) -> list[dict[str, Any]]:
+def _idle(results: Results) -> Bars:
     bars = []
     for kind in ("echo", "http"):
-        alone = suite.rounds.found.get(f"idle-{kind}-alone", {})
-        beside = suite.rounds.found.get(f"idle-{kind}-beside", {})
+        alone = results.rounds.found.get(f"idle-{kind}-alone", {})
+        beside = results.rounds.found.get(f"idle-{kind}-beside", {})
         for name in beside:
             if is_ours(name):
                 ratio = http_report.cpu(alone[name]) / http_report.cpu(beside[name])
                 text = f"{kind} {name}: rate per CPU second beside 10,000 idle connections"
                 bars.append(report.verdict(text, ratio, beside_idle.LIMIT, at_most=False))
-    each = suite.idle_bytes.get("echo pyuring")
+    each = results.idle_bytes.get("echo pyuring")
     if each:
         text = "echo pyuring: resident bytes for an idle connection"
         bars.append(report.verdict(text, report.median(each), idle.LIMIT_BYTES))

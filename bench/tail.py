@@ -15,9 +15,9 @@ from collections.abc import Iterable
 import http_servers
 import report
 from generator import Sample
-from harness import BenchError, Running, awake, put_to_sleep
+from harness import CELL_FAILURES, Running, awake, failure, put_to_sleep
 from http_load import Scenario, Turn, check, measure
-from rounds import Overloaded, Rounds
+from rounds import Overloaded, Rounds, Samples
 from syscalls import Counters
 
 GROUP = http_servers.TAIL
@@ -41,7 +41,14 @@ class Tail:
 
     def run(self, names: Iterable[str], seconds: float) -> None:
         """Find each server's peak, then load it with half of that, and with half of ours."""
-        rounds, usual = self.rounds, self.rounds.seconds
+        usual = self.rounds.seconds
+        try:
+            self._run(names, seconds)
+        finally:
+            self.rounds.seconds = usual
+
+    def _run(self, names: Iterable[str], seconds: float) -> None:
+        rounds = self.rounds
         with contextlib.ExitStack() as stack:
             running = []
             for name in names:
@@ -49,8 +56,8 @@ class Tail:
                 start = http_servers.start(name, GROUP, python, self.nice)
                 try:
                     running.append(stack.enter_context(start))
-                except BenchError as error:
-                    rounds.fail(name, GROUP, str(error))
+                except CELL_FAILURES as error:
+                    rounds.fail(name, GROUP, failure(error))
                     continue
                 put_to_sleep(running[-1].pid)
             rounds.scenario(PEAK.name, running, self._closed, self._check)
@@ -68,8 +75,7 @@ class Tail:
                 able = [one for one in there if self.rates[one.server.name] >= 0.6 * ours]
                 rounds.scenario(OURS, able, functools.partial(self._paced, REFERENCE))
             after = self._collections(there)
-            self.collections = [b - a for a, b in zip(before, after, strict=True)]
-            rounds.seconds = usual
+            self.collections = [b - a for a, b in zip(before, after, strict=False)]
 
     def _check(self, one: Running) -> str:
         return check(one, PEAK)
@@ -98,12 +104,13 @@ class Tail:
             return [int(word) for word in said.split()]
         return []
 
-    def bars(self) -> list[dict[str, object]]:
-        """The 99.9th percentile at our half rate to the floor's, the collector at work in ours."""
-        found = self.rounds.found.get(OURS, {})
-        if REFERENCE not in found or FLOOR not in found:
-            return []
-        pairs = zip(found[REFERENCE], found[FLOOR], strict=True)
-        ratio = report.median([ours.p999_ns / floor.p999_ns for ours, floor in pairs])
-        name = f"p99.9 at half of the peak, collecting garbage / {FLOOR}"
-        return [report.verdict(name, ratio, LIMIT)]
+
+def bars(results: Samples) -> list[dict[str, object]]:
+    """The 99.9th percentile at our half rate to the floor's, the collector at work in ours."""
+    found = results.get(OURS, {})
+    if REFERENCE not in found or FLOOR not in found:
+        return []
+    pairs = zip(found[REFERENCE], found[FLOOR], strict=True)
+    ratio = report.median([ours.p999_ns / floor.p999_ns for ours, floor in pairs])
+    name = f"p99.9 at half of the peak, collecting garbage / {FLOOR}"
+    return [report.verdict(name, ratio, LIMIT)]
