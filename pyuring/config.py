@@ -89,11 +89,12 @@ class EngineConfig:
     """… and below so many its resume_writing()."""
 
     send_queue_pause: int = 1 * MIB
-    """Above so many unsent bytes the engine stops reading from that connection: a peer that does
-    not take its replies gets no further requests served. 0: it goes on reading."""
+    """Above so many unsent bytes in memory (those of files are not) the engine stops reading from
+    that connection: a peer that does not take its replies gets no further requests served. 0: it
+    goes on reading."""
 
     send_queue_limit: int = 64 * MIB
-    """Above so many unsent bytes a connection is aborted with an error. 0: no limit."""
+    """Above so many unsent bytes in memory a connection is aborted with an error. 0: no limit."""
 
     turn_budget: float = 0.005
     """Replies that are ready are sent when handlers have run for so long within one turn of the

@@ -46,7 +46,7 @@ class EngineMetrics:
     """Turns of the loop: system calls, nearly."""
     completions: int = 0
     send_queue_high_water: int = 0
-    """The most unsent bytes one connection has had; of all workers, the largest."""
+    """The most unsent bytes one connection has had in memory; of all workers, the largest."""
     stale_completions: int = 0
     """Completions for a connection that was gone, dropped (F12)."""
     unknown_completions: int = 0

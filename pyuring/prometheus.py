@@ -61,7 +61,7 @@ _METRICS: Mapping[str, _Metric] = {
     "turns": _counter("turns", "Turns of the loop: system calls, nearly."),
     "completions": _counter("completions", "Completions handled."),
     "send_queue_high_water": _gauge(
-        "send_queue_high_water_bytes", "The most unsent bytes that one connection has had."
+        "send_queue_high_water_bytes", "The most unsent bytes one connection has had in memory."
     ),
     "stale_completions": _counter("stale_completions", "Completions for what was gone."),
     "unknown_completions": _counter("unknown_completions", "Completions nobody had asked for."),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["BlockSender", "Blocks", "FileSender", "ThreadWriter"]
 
 _TURN_SECONDS = 0.005  # then other connections have their turn, and what is queued is sent
-_FILE_PIECE = 1024 * 1024
+_LAST_PIECE = 1024 * 1024
 _READ_BLOCK = 64 * 1024
 
 Done = Callable[["Request", "BaseException | None"], object]
@@ -180,7 +180,11 @@ class BlockSender(_Sender):
 
 
 class FileSender(_Sender):
-    """Hands over parts of a file, a bounded number of bytes at a time."""
+    """Hands over a file's parts, of each the last piece when the rest of it has gone out.
+
+    A file in the queue takes no memory, so each part is queued in two pieces, however long it is.
+    Only the last one completes the reply: its time, and whether the client was lost, are its own.
+    """
 
     __slots__ = ("_body", "_parts")
 
@@ -199,7 +203,7 @@ class FileSender(_Sender):
                 request._send(part)
                 continue
             offset, count = part
-            piece = min(count, _FILE_PIECE)
+            piece = count - _LAST_PIECE if count > _LAST_PIECE else count
             request._send_file(owner.fd if owner is not None else -1, offset, piece, owner)
             if count > piece:
                 parts.append((offset + piece, count - piece))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from queue import SimpleQueue
 
 from http_client import HOST, Client, hello, mixed, resident, served
@@ -104,6 +106,24 @@ def test_a_client_that_does_not_read_stops_its_own_requests_only() -> None:
             assert client.get().body == body
         assert engine.metrics().send_queue_high_water < 4 * MIB
         reset(greedy)
+
+
+def test_a_file_is_longer_than_any_queue_may_be_and_none_is_opened_behind_it(
+    tmp_path: Path,
+) -> None:
+    file, many = tmp_path / "file", 50
+    file.write_bytes(os.urandom(8 * MIB))
+    with served(lambda request: file, engine_send_queue_limit=MIB) as engine:
+        before = len(os.listdir("/proc/self/fd"))
+        with Client(engine.address) as client:
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * many)
+            assert client.reply().body == file.read_bytes()
+            until(lambda: len(os.listdir("/proc/self/fd")) - before == 3)  # both ends, one file
+            # Under way until its end is near, and none of those behind it.
+            assert (engine.metrics().requests, engine.metrics().requests_active) == (2, 1)
+        assert engine.metrics().send_queue_high_water < 64 * 1024
+        until(lambda: engine.metrics().active == 0)
 
 
 def test_shutdown_lets_a_request_finish_and_says_close() -> None:

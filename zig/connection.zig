@@ -85,6 +85,10 @@ pub const Connection = struct {
     queue_last: ?*Piece,
     sent: usize,
     queued_bytes: usize,
+    /// Those of them that lie in files, and so in nobody's memory.
+    queued_in_files: usize,
+    /// The turn (its number's low half) that has sent as much of a file as one may.
+    file_turn: u32,
     gather: ?*Gather,
     write_high: usize,
     write_low: usize,
@@ -151,6 +155,12 @@ pub const Connection = struct {
         if (self.queue_last) |last| last.next = piece else self.queue_first = piece;
         self.queue_last = piece;
         self.queued_bytes += piece.data.len;
+        if (piece.file >= 0) self.queued_in_files += piece.data.len;
+    }
+
+    /// What the queue keeps in memory.
+    pub fn queued_in_memory(self: *const Connection) usize {
+        return self.queued_bytes - self.queued_in_files;
     }
 
     /// Takes the first piece off the send queue; its bytes have gone out or never will.

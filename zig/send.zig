@@ -51,15 +51,16 @@ pub fn takes_more(connection: *const Connection) bool {
 
 fn queue_grew(worker: anytype, connection: *Connection) void {
     worker.mark_dirty(connection);
-    const queued = connection.queued_bytes;
+    const queued = connection.queued_in_memory();
     if (queued > worker.metrics.send_queue_high_water) worker.metrics.send_queue_high_water = queued;
     check_high(worker, connection);
 }
 
 /// What a long queue leads to: above the high-water mark the application is told, above the pause
-/// mark we stop reading, above the limit the connection ends.
+/// mark we stop reading, above the limit the connection ends. The last two are about memory, of which
+/// a file in the queue takes none.
 pub fn check_high(worker: anytype, connection: *Connection) void {
-    const queued = connection.queued_bytes;
+    const queued = connection.queued_in_memory();
     const limit = worker.config.send_queue_limit;
     if (limit != 0 and queued > limit) {
         // The peer does not read and the application goes on: end it before memory ends (F37).
@@ -68,7 +69,7 @@ pub fn check_high(worker: anytype, connection: *Connection) void {
     }
     const pause = worker.config.send_queue_pause;
     if (pause != 0 and queued > pause) connection.flags.choked = true;
-    if (queued <= connection.write_high or connection.flags.congested) return;
+    if (connection.queued_bytes <= connection.write_high or connection.flags.congested) return;
     connection.flags.congested = true;
     worker.handler.congested(worker, connection);
 }
@@ -114,22 +115,26 @@ pub fn start(worker: anytype, connection: *Connection) bool {
     return true;
 }
 
-/// Sends of a file in one go at most, so that one download does not hold up the others.
+/// What a turn sends of a file at most, so that one download does not hold up the others.
 const file_part_max = 1 << 20;
 
 /// Sends a file's part from the page cache, without a copy in user memory. sendfile(2) is no
 /// operation of the ring, and the ring's splice runs on a thread of the kernel each time: so it is
-/// called here, on a socket that never blocks, and the ring waits for room (decision 0009).
+/// called here, on a socket that never blocks (decision 0009). A socket that took less than it was
+/// given is full, and the ring waits for room; one that took all has more, so it is not asked: the
+/// next turn goes on. False: look again, in that turn at the earliest.
 fn start_file(worker: anytype, connection: *Connection) bool {
+    const turn: u32 = @truncate(worker.metrics.turns);
+    if (connection.file_turn == turn) return false;
     var left: usize = file_part_max;
     while (left > 0) {
         const piece = connection.queue_first orelse return true;
         if (piece.file < 0) return start(worker, connection);
-        const rest = piece.data.len - connection.sent;
+        const wanted = @min(piece.data.len - connection.sent, left);
         const offset = piece.offset + connection.sent;
-        const result = worker.ring.send_file(connection.fd, piece.file, offset, @min(rest, left));
-        if (result == kernel.negative(.AGAIN)) break;
+        const result = worker.ring.send_file(connection.fd, piece.file, offset, wanted);
         if (result == kernel.negative(.INTR)) continue;
+        if (result == kernel.negative(.AGAIN)) return poll_room(worker, connection);
         if (result < 0) {
             failed(worker, connection, result);
             return true;
@@ -138,12 +143,14 @@ fn start_file(worker: anytype, connection: *Connection) bool {
             closing.abort(worker, connection, @intFromEnum(kernel.E.NODATA));
             return true;
         }
-        left -|= @intCast(result);
+        left -= @intCast(result);
         progressed(worker, connection, @intCast(result));
         if (connection.phase != .open and connection.phase != .flushing) return true;
+        if (result < wanted) return poll_room(worker, connection);
     }
     if (connection.queue_first == null) return true;
-    return poll_room(worker, connection);
+    connection.file_turn = turn;
+    return false;
 }
 
 fn poll_room(worker: anytype, connection: *Connection) bool {
@@ -218,12 +225,11 @@ fn progressed(worker: anytype, connection: *Connection, bytes: usize) void {
     if (connection.queue_first != null or connection.phase != .open or connection.flags.write_end) {
         worker.mark_dirty(connection);
     }
-    const queued = connection.queued_bytes;
-    if (connection.flags.choked and queued <= worker.config.send_queue_pause / 2) {
+    if (connection.flags.choked and connection.queued_in_memory() <= worker.config.send_queue_pause / 2) {
         connection.flags.choked = false;
         worker.mark_dirty(connection);
     }
-    if (connection.flags.congested and queued <= connection.write_low) {
+    if (connection.flags.congested and connection.queued_bytes <= connection.write_low) {
         connection.flags.congested = false;
         if (connection.phase == .open) worker.handler.drained(worker, connection);
     }
@@ -235,7 +241,9 @@ fn advance(worker: anytype, connection: *Connection, bytes: usize) void {
     assert(left <= connection.queued_bytes);
     connection.queued_bytes -= left;
     while (left > 0) {
-        const rest = connection.queue_first.?.data.len - connection.sent;
+        const piece = connection.queue_first.?;
+        const rest = piece.data.len - connection.sent;
+        if (piece.file >= 0) connection.queued_in_files -= @min(left, rest);
         if (left < rest) {
             connection.sent += left;
             return;
@@ -269,5 +277,6 @@ pub fn drop_queue(worker: anytype, connection: *Connection) void {
     assert(connection.send == .none);
     while (connection.unqueue()) |piece| release(worker, piece);
     connection.queued_bytes = 0;
+    connection.queued_in_files = 0;
     connection.sent = 0;
 }

@@ -87,8 +87,10 @@ fn check_connection(model: anytype, connection: *const Connection, totals: *Tota
     totals.addresses += @intFromBool(connection.address != null);
     const queued = sum(connection.queue_first, &totals.pieces) - connection.sent;
     if (queued != connection.queued_bytes) kernel.violated("queued bytes are counted wrong", connection.slot);
+    const in_memory = sum_in_memory(connection);
+    if (in_memory != connection.queued_in_memory()) kernel.violated("queued memory is counted wrong", connection.slot);
     const limit = config.send_queue_limit;
-    if (limit != 0 and queued > limit and connection.phase != .releasing)
+    if (limit != 0 and in_memory > limit and connection.phase != .releasing)
         kernel.violated("a queue grows beyond its limit", connection.slot);
     const held = sum(connection.held_first, &totals.pieces);
     if (connection.phase == .open and held != connection.held_bytes)
@@ -108,6 +110,18 @@ fn sum(first: ?*const Piece, pieces: *u64) u64 {
     while (piece) |p| : (piece = p.next) {
         total += p.data.len;
         pieces.* += 1;
+    }
+    return total;
+}
+
+/// What is queued but for files.
+fn sum_in_memory(connection: *const Connection) u64 {
+    var total: u64 = 0;
+    var skip = connection.sent;
+    var piece = connection.queue_first;
+    while (piece) |p| : (piece = p.next) {
+        if (p.file < 0) total += p.data.len - skip;
+        skip = 0;
     }
     return total;
 }

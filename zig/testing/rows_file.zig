@@ -274,6 +274,64 @@ test "a file that went into the socket whole leaves nothing to wait for" {
     try rows.end(model);
 }
 
+test "a socket that takes all it is given is not asked for room, and a turn gives it one part" {
+    for ([_]usize{ 0, 1, part_most - 1 }) |rest| {
+        const model = try rows.start(.{}, .sink);
+        defer model.destroy();
+        const size = 4 * part_most + rest;
+        const socket, const session = try open(model, 2 * size);
+        try reply(model, session, 0, size, 0);
+        model.app.finish(model.worker, session);
+        for (1..5) |turn| {
+            model.turn(rows.second);
+            try expectEqual(turn * part_most, model.kernel.counts.file_bytes);
+        }
+        model.turns(3);
+        try expect(socket.shut);
+        try expectEqual(size, try take(model, socket, size));
+        try expectEqual(4 + @as(u64, @intFromBool(rest > 0)), model.kernel.counts.file_sends);
+        try expectEqual(0, model.kernel.counts.polls);
+        try rows.end(model);
+    }
+}
+
+test "a socket that took less than it was given is full: it is asked for room, not tried again" {
+    const model = try rows.start(.{}, .sink);
+    defer model.destroy();
+    const socket, const session = try open(model, 256);
+    try reply(model, session, 0, 3000, 0);
+    try expectEqual(3000, try take(model, socket, 3000));
+    try expectEqual(12, model.kernel.counts.file_sends);
+    try expectEqual(11, model.kernel.counts.polls);
+    try rows.end(model);
+}
+
+test "test_f37 a file in the queue takes no memory: the marks that guard it are not about files" {
+    var options = rows.Options{};
+    options.config.send_queue_pause = 500;
+    options.config.send_queue_limit = 1000;
+    const model = try rows.start(options, .sink);
+    defer model.destroy();
+    const socket, const session = try open(model, 256);
+    try reply(model, session, 100, 100_000, 300);
+    const connection = session.connection.?;
+    // The application waits for it all the same.
+    try expect(connection.flags.congested and !connection.flags.choked);
+    try expectEqual(400, connection.queued_in_memory());
+    _ = try take(model, socket, 50_000);
+    try expect(session.state == .live and connection.queued_in_memory() == 300);
+    try reply(model, session, 300, 1000, 0);
+    try expect(connection.flags.choked);
+    try expectEqual(session.written, try take(model, socket, session.written));
+    try expect(!connection.flags.choked);
+    try expectEqual(600, model.worker.metrics.send_queue_high_water);
+    try reply(model, session, 0, 1000, 1001);
+    model.turns(10);
+    try expectEqual(@intFromEnum(kernel.E.NOBUFS), session.reason);
+    try expectEqual(0, model.app.owners.out);
+    try rows.end(model);
+}
+
 test "test_f61 beside a large file fifty others are answered, and a turn sends a bounded part of it" {
     const model = try rows.start(.{ .cq_entries = 256, .config = .{
         .ring_entries = 64,
