@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pathlib
 import random
 import threading
@@ -208,6 +209,40 @@ def test_a_request_that_is_kept_keeps_its_own_bytes() -> None:
             assert (request.path, request.query_string) == (f"/{number}", f"q={number}")
             assert request.headers["x-number"] == str(number)
     assert kept[7].header("X-NUMBER") == "7"  # also when the engine has gone
+
+
+def test_a_request_that_is_kept_is_no_other_one(rng: random.Random) -> None:
+    kept: dict[int, Request] = {}
+    bodies = [rng.randbytes(rng.choice([0, 0, 10, 3000])) for _ in range(60)]
+    chosen = set(rng.sample(range(60), 20))
+
+    def handler(request: Request) -> bytes:
+        number = int(request.path[1:])
+        assert (request._state, request.header("X-Only")) == (None, "0" if number == 0 else None)
+        assert request.stream.read(5) == bodies[number][:5]  # makes a state
+        if number in chosen:
+            kept[number] = request
+        return request.body
+
+    with served(handler) as engine, Client(engine.address) as client:
+        for number, body in enumerate(bodies):
+            only = b"X-Only: 0\r\n" if number == 0 else b""
+            head = b"POST /%d HTTP/1.1\r\nHost: a\r\n%sContent-Length: %d\r\n\r\n"
+            client.send(head % (number, only, len(body)) + body)
+        assert [client.reply().body for _ in bodies] == bodies
+        assert {number: (one.path, one.body) for number, one in kept.items()} == {
+            number: (f"/{number}", bodies[number]) for number in chosen
+        }
+
+
+def test_who_finds_a_request_after_its_exchange_sees_an_empty_one() -> None:
+    mine = f"/{time.monotonic_ns()}"
+    with served(lambda request: request.path) as engine, Client(engine.address) as client:
+        client.get(mine)
+        found = [one for one in gc.get_objects() if isinstance(one, Request)]
+        assert [client.get(mine).body for _ in range(3)] == [mine.encode()] * 3
+        assert mine not in [one.path for one in found]
+        assert all(one.header_list() == [] for one in found if one.path == "")
 
 
 @pytest.mark.parametrize("count", [1, 3])

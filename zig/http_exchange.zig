@@ -57,7 +57,7 @@ pub fn begin(worker: *PythonWorker, http: *HttpConnection, head: *const http1.He
     const config = &http.gateway.config;
     http.requests += 1;
     worker.metrics.requests += 1;
-    http.request = request_body.create(http.gateway.request_type, worker, http, head, bytes) orelse {
+    http.request = request_body.create(http.gateway.request_type, &worker.handler.http.spare, worker, http, head, bytes) orelse {
         worker.handler.protocols.report(worker, null, "request");
         closing.abort(worker, http.connection, @intFromEnum(kernel.E.NOMEM));
         return false;
@@ -219,8 +219,7 @@ pub fn finish(worker: *PythonWorker, http: *HttpConnection) void {
     if (http.gateway.config.log != 0) log(worker, http, request);
     http.request = null;
     worker.metrics.requests_active -= 1;
-    request_body.body(request).detach(false);
-    request_body.let_go(request);
+    request_body.end(request, &worker.handler.http.spare);
     http.connection.flags.busy = false;
     http_input.next(worker, http);
 }

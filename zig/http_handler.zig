@@ -34,6 +34,8 @@ pub const HttpHandler = struct {
     parser: http1.HeadParser = undefined,
     /// Whose bytes are being walked through: its request may borrow from the parser.
     walking: ?*HttpConnection = null,
+    /// A request whose exchange is over and that nobody kept: the next one's.
+    spare: ?*Object = null,
     /// Where a reply's head is put together.
     scratch: [http_reply.head_max]u8 = undefined,
 
@@ -44,6 +46,8 @@ pub const HttpHandler = struct {
             }
         }
         self.gateway = null;
+        if (self.spare) |request| python.decref(request);
+        self.spare = null;
         self.connections.deinit();
         self.parsers.deinit();
         self.chunks.deinit();

@@ -6,6 +6,7 @@
 //! `init` checks once that all are there; after that `c.X()` calls through a plain pointer.
 
 const std = @import("std");
+const python_head = @import("python_head.zig");
 
 pub const Object = opaque {};
 pub const Ssize = isize;
@@ -147,6 +148,7 @@ const Functions = struct {
     PyObject_Type: *const fn (*Object) callconv(.c) ?*Object,
     PyObject_CallNoArgs: *const fn (*Object) callconv(.c) ?*Object,
     PyObject_CallFunctionObjArgs: *const fn (*Object, ...) callconv(.c) ?*Object,
+    PyObject_VectorcallDict: *const fn (*Object, [*]const *Object, usize, ?*Object) callconv(.c) ?*Object,
     PyObject_VectorcallMethod: *const fn (*Object, [*]const *Object, usize, ?*Object) callconv(.c) ?*Object,
     PyMem_Malloc: *const fn (usize) callconv(.c) ?*anyopaque,
     PyMem_Realloc: *const fn (?*anyopaque, usize) callconv(.c) ?*anyopaque,
@@ -238,7 +240,17 @@ pub fn init() InitError!void {
     defer c.Py_DecRef(size);
     const bytes = c.PyLong_AsLong(size);
     if (bytes <= 0) return error.PythonRaised;
+    try check_head(@intCast(bytes));
     head_size = @intCast(bytes);
+}
+
+fn check_head(size: usize) InitError!void {
+    if (size != 2 * @sizeOf(usize)) return;
+    const list = c.PyList_New(0) orelse return error.PythonRaised;
+    defer c.Py_DecRef(list);
+    const class = c.PyObject_Type(types.str).?; // type itself, which lives for ever
+    c.Py_DecRef(class);
+    python_head.check(.{ list, types.str }, .{ types.list, class });
 }
 
 /// Fills a table of pointers by their fields' names; false when one is missing. Looked at afterwards
@@ -323,9 +335,16 @@ pub fn text_view(object: *Object) ?[]const u8 {
 /// Whether it is of this type, or of one derived from it. Unlike isinstance(), asks the object nothing:
 /// what claims another class (`__class__`, as mocks do) does not have that class's memory.
 pub fn is_kind(object: *Object, wanted: *Object) bool {
+    if (is_exactly(object, wanted)) return true;
     const class = c.PyObject_Type(object).?;
     defer decref(class);
-    return class == wanted or c.PyType_IsSubtype(class, wanted) != 0;
+    return c.PyType_IsSubtype(class, wanted) != 0;
+}
+
+/// Whether the caller's reference is the only one; never on a free-threaded build. The collector can
+/// still find the object, and so can a weak reference, if its type has those.
+pub fn is_unshared(object: *Object) bool {
+    return python_head.has_one_reference(object);
 }
 
 /// bool(object).
@@ -336,6 +355,7 @@ pub fn truth(object: *Object) error{PythonRaised}!bool {
 
 /// Whether it is of this very type, and nothing derived from it.
 pub fn is_exactly(object: *Object, wanted: *Object) bool {
+    if (python_head.class_of(object)) |class| return class == @as(*const anyopaque, wanted);
     const class = c.PyObject_Type(object).?;
     defer decref(class);
     return class == wanted;

@@ -97,6 +97,13 @@ pub const Body = extern struct {
         self.lost = lost;
     }
 
+    /// Leaves an empty request, which is better than foreign bytes.
+    fn forget_head(self: *Body) void {
+        self.bytes_len = 0;
+        self.field_count = 0;
+        inline for (.{ "method", "target", "path", "query" }) |name| @field(self, name) = .{ .start = 0, .len = 0 };
+    }
+
     pub fn set_content(self: *Body, content: ?*Object) void {
         const old = self.content;
         self.content = content;
@@ -109,20 +116,24 @@ pub fn body(object: *Object) *Body {
 }
 
 /// A new request of `request_type` for the head that was just parsed; null with an exception set.
+/// Made of `spare` if there is one: making an object and ending it again costs more than all else
+/// that happens to a small request outside of its handler.
 pub fn create(
     request_type: *Object,
+    spare: *?*Object,
     worker: *PythonWorker,
     http: *HttpConnection,
     head: *const http1.Head,
     bytes: []const u8,
 ) ?*Object {
-    const object = c.PyType_GenericAlloc(request_type, 0) orelse return null;
-    const shared = &worker.handler.protocols;
-    body(object).* = .{
-        .home = shared.home,
+    const object = take(spare) orelse new(request_type, worker) orelse return null;
+    const self = body(object);
+    const hooks = self.hooks;
+    self.* = .{
+        .home = worker.handler.protocols.home,
         .worker = worker,
         .http = http,
-        .hooks = python.incref(shared.hooks),
+        .hooks = hooks,
         .bytes = bytes.ptr,
         .fields = &head.fields,
         .block = null,
@@ -142,11 +153,50 @@ pub fn create(
         .guard = .{},
         .waking = .{},
     };
-    if (python.free_threaded() and !body(object).own()) {
+    if (python.free_threaded() and !self.own()) {
         python.decref(object);
         return c.PyErr_NoMemory();
     }
     return object;
+}
+
+/// The spare one, unless the collector's list of objects has shown it to somebody meanwhile.
+fn take(spare: *?*Object) ?*Object {
+    const object = spare.* orelse return null;
+    spare.* = null;
+    if (python.is_unshared(object)) return object;
+    python.decref(object);
+    return null;
+}
+
+fn new(request_type: *Object, worker: *PythonWorker) ?*Object {
+    const object = c.PyType_GenericAlloc(request_type, 0) orelse return null;
+    body(object).hooks = python.incref(worker.handler.protocols.hooks);
+    return object;
+}
+
+/// The exchange is over, by a reply. A request that nobody keeps becomes the worker's `spare`: its
+/// type has no weak references, so whoever could still see it has a reference.
+pub fn end(object: *Object, spare: *?*Object) void {
+    const self = body(object);
+    if (spare.* != null or !python.is_unshared(object)) {
+        self.detach(false);
+        return let_go(object);
+    }
+    self.worker = null;
+    self.http = null;
+    self.forget_head();
+    if (self.block) |block| c.PyMem_Free(block);
+    self.block = null;
+    drop(&self.content);
+    drop(&self.state); // may run Python code, and that use the worker
+    if (spare.* == null) spare.* = object else python.decref(object);
+}
+
+fn drop(place: *?*Object) void {
+    const held = place.* orelse return;
+    place.* = null;
+    python.decref(held);
 }
 
 /// Lets go of a request whose exchange is over. If somebody keeps it, it gets its own bytes first.
@@ -158,23 +208,14 @@ pub fn let_go(object: *Object) void {
     python.decref(object);
     if (!alive) return;
     self.witness = null;
-    if (self.own()) return;
-    // No memory for a few hundred bytes: an empty request is better than foreign bytes.
-    self.bytes_len = 0;
-    self.field_count = 0;
-    inline for (.{ "method", "target", "path", "query" }) |name| @field(self, name) = .{ .start = 0, .len = 0 };
+    if (!self.own()) self.forget_head(); // no memory for a few hundred bytes
 }
 
 pub fn dealloc(object: *Object) callconv(.c) void {
     const self = body(object);
     assert(self.http == null or self.worker == null or self.http.?.request != object);
     if (self.witness) |alive| alive.* = false;
-    inline for (.{ "hooks", "content", "state" }) |name| {
-        if (@field(self, name)) |held| {
-            @field(self, name) = null;
-            python.decref(held);
-        }
-    }
+    inline for (.{ "hooks", "content", "state" }) |name| drop(&@field(self, name));
     if (self.block) |block| c.PyMem_Free(block);
     python.free_instance(object);
 }

@@ -26,6 +26,7 @@ test {
     _ = @import("buffer_group.zig");
     _ = @import("http1_writer.zig");
     _ = @import("peer_name.zig");
+    _ = @import("python_head.zig");
     _ = @import("python_type.zig");
     _ = @import("testing/all.zig");
 }

@@ -76,6 +76,7 @@ ZIG_LAYERS: Layers = (
     ("pins", "guard", "python_type"),
     ("peer_name", "python_errors"),
     ("python",),
+    ("python_head",),
     ("http_config",),
     ("http1*",),
     ("engine",),
