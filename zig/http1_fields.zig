@@ -26,7 +26,7 @@ pub const Facts = struct {
 /// Parse the field line `bytes[start..end]`, CRLF excluded (RFC 9112 §5). Null: it is good.
 pub inline fn add(head: *Head, facts: *Facts, bytes: []const u8, start: usize, end: usize) ?Reason {
     const line = bytes[start..end];
-    const colon = scan.name_len(line);
+    const colon = scan.token_len(line, ':');
     if (colon == 0 or colon == line.len or line[colon] != ':') {
         return name_fault(line, colon, head.field_count == 0);
     }
@@ -40,7 +40,8 @@ pub inline fn add(head: *Head, facts: *Facts, bytes: []const u8, start: usize, e
     const name = line[0..colon];
     switch (colon) {
         "host".len => if (scan.is(name, "host")) {
-            return add_host(head, facts, value, head.fields[head.field_count - 1].value);
+            const plain = scan.is_plain_authority(bytes, value_at, value.len);
+            return add_host(head, facts, value, head.fields[head.field_count - 1].value, plain);
         },
         "expect".len => if (scan.is(name, "expect")) add_expect(facts, value),
         "upgrade".len => if (scan.is(name, "upgrade")) {
@@ -68,15 +69,16 @@ pub noinline fn name_fault(line: []const u8, good: usize, first: bool) Reason {
     return if (blank) .space_before_colon else .name_invalid;
 }
 
-/// RFC 9112 §3.2: once, and valid. An empty one says that the target URI has no authority.
-fn add_host(head: *Head, facts: *Facts, value: []const u8, span: Span) ?Reason {
+/// RFC 9112 §3.2: once, and valid. An empty one says that the target URI has no authority. `plain`:
+/// it is known to be valid.
+fn add_host(head: *Head, facts: *Facts, value: []const u8, span: Span, plain: bool) ?Reason {
     if (facts.host) return .host_twice;
     facts.host = true;
     if (head.target_form == .absolute) {
         // The target's authority holds, yet what comes with it must be one.
-        return if (target.valid_authority(value)) null else .host_invalid;
+        return if (plain or target.valid_authority(value)) null else .host_invalid;
     }
-    if (value.len > 0 and !target.valid_authority(value)) return .host_invalid;
+    if (!plain and value.len > 0 and !target.valid_authority(value)) return .host_invalid;
     head.authority = span;
     return null;
 }

@@ -15,8 +15,7 @@ const preface_line = "PRI * HTTP/2.0";
 /// Parse the request line `bytes[start..end]`, CRLF excluded (RFC 9112 §3). Null: it is good.
 pub fn parse(head: *Head, bytes: []const u8, start: usize, end: usize) ?Reason {
     const line = bytes[start..end];
-    var at: usize = 0;
-    while (at < line.len and scan.token[line[at]]) at += 1;
+    const at = scan.token_len(line, ' ');
     if (at == 0 or at == line.len or line[at] != ' ') return method_fault(line);
     // One space each: the version is what follows the last one, and the target holds none.
     const target_at = at + 1;
@@ -34,6 +33,10 @@ pub fn parse(head: *Head, bytes: []const u8, start: usize, end: usize) ?Reason {
 
 /// RFC 9112 §2.3: DIGIT "." DIGIT, in capitals. A higher minor version is as good as 1.1.
 fn parse_version(head: *Head, text: *const [version_len]u8) ?Reason {
+    if (std.mem.eql(u8, text, "HTTP/1.1")) {
+        head.minor = 1;
+        return null;
+    }
     if (!std.mem.eql(u8, text[0..5], "HTTP/") or text[6] != '.') return .version_malformed;
     if (!std.ascii.isDigit(text[5]) or !std.ascii.isDigit(text[7])) return .version_malformed;
     if (text[5] == '0' and text[7] == '9') return .http_0_9;
@@ -118,6 +121,7 @@ pub noinline fn valid_authority(text: []const u8) bool {
         if (at < "[::".len or at == text.len or text[at] != ']') return false;
         at += 1;
     } else {
+        at = scan.find(.host, text, 0);
         while (at < text.len and scan.reg_name[text[at]]) : (at += 1) {
             if (text[at] == '%' and !valid_escape(text[at..])) return false;
         }
@@ -155,4 +159,28 @@ test "http1 authority: what Host and absolute-form may hold" {
         "a:１",
     };
     for (bad) |text| try std.testing.expect(!valid_authority(text));
+}
+
+test "http1 authority: one look takes nothing for plain that is not valid, and finds the usual ones" {
+    var random: std.Random.DefaultPrng = .init(1);
+    const alphabet = "az09AZ-.:56%_@[\x00\r ";
+    var plain: u32 = 0;
+    for (0..200_000) |_| {
+        var bytes: [40]u8 = undefined;
+        const spread = random.random().intRangeAtMost(usize, 4, alphabet.len);
+        for (&bytes) |*byte| byte.* = alphabet[random.random().uintLessThan(usize, spread)];
+        if (random.random().boolean()) bytes[random.random().uintLessThan(usize, 20)] = ':';
+        const start = random.random().uintLessThan(usize, 12);
+        const len = random.random().uintAtMost(usize, 18);
+        const end = random.random().intRangeAtMost(usize, start + len, bytes.len);
+        if (!scan.is_plain_authority(bytes[0..end], start, len)) continue;
+        plain += 1;
+        try std.testing.expect(valid_authority(bytes[start..][0..len]));
+    }
+    try std.testing.expect(plain > 1000);
+    for ([_][]const u8{ "localhost:8000", "127.0.0.1:59999", "a", "example.org:", "A-b.c:1", "0123456789abcdef" }) |text| {
+        var bytes: [20]u8 = @splat('\r');
+        @memcpy(bytes[0..text.len], text);
+        try std.testing.expect(scan.is_plain_authority(&bytes, 0, text.len));
+    }
 }
