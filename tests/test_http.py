@@ -242,7 +242,7 @@ def test_who_finds_a_request_after_its_exchange_sees_an_empty_one() -> None:
         found = [one for one in gc.get_objects() if isinstance(one, Request)]
         assert [client.get(mine).body for _ in range(3)] == [mine.encode()] * 3
         assert mine not in [one.path for one in found]
-        assert all(one.header_list() == [] for one in found if one.path == "")
+        assert all((one.header_list(), one.body) == ([], b"") for one in found if one.path == "")
 
 
 @pytest.mark.parametrize("count", [1, 3])

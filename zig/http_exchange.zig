@@ -79,9 +79,7 @@ pub fn begin(worker: *PythonWorker, http: *HttpConnection, head: *const http1.He
 pub fn complete(worker: *PythonWorker, http: *HttpConnection, content: []const u8) void {
     http.reading = .waiting;
     const request = http.request.?;
-    const bytes = c.PyBytes_FromStringAndSize(content.ptr, @intCast(content.len)) orelse
-        return raised(worker, http, request);
-    request_body.body(request).set_content(bytes);
+    request_body.body(request).take_content(content) catch return raised(worker, http, request);
     if (http.gateway.config.@"inline" == 0) return start(worker, http);
     if (http.gateway.wsgi) |handler| return complete_wsgi(worker, http, request, handler);
     const result = call(worker, http.gateway.function, request) orelse return raised(worker, http, request);
@@ -118,8 +116,7 @@ pub fn start(worker: *PythonWorker, http: *HttpConnection) void {
 
 /// What the application returned: a plain reply, or the gateway's matter.
 fn answer(worker: *PythonWorker, http: *HttpConnection, result: *Object) Error!void {
-    const class = c.PyObject_Type(result).?;
-    defer python.decref(class);
+    const class = python.class_of(result);
     if (class == python.types.str) {
         const text = python.text_view(result) orelse return error.PythonRaised;
         return reply_plain(worker, http, "text/plain; charset=utf-8", text, result);
@@ -320,5 +317,6 @@ const offset_flag: usize = 1 << (@bitSizeOf(usize) - 1);
 
 fn call(worker: *PythonWorker, function: *Object, argument: *Object) ?*Object {
     defer fork_marker.stop_unless_here(worker.handler.protocols.process);
-    return c.PyObject_CallFunctionObjArgs(function, argument, @as(?*Object, null));
+    const arguments = [_]*Object{ argument, argument }; // the first is the callee's to use
+    return c.PyObject_VectorcallDict(function, arguments[1..].ptr, 1 | offset_flag, null);
 }

@@ -169,6 +169,7 @@ pub fn give_parser(worker: *PythonWorker, http: *HttpConnection) void {
 
 /// A request has begun: how its body will be read, and the application's turn if there is none.
 fn admit(worker: *PythonWorker, http: *HttpConnection, parsed: *const http1.Head) void {
+    if (parsed.framing == .none) return http_exchange.complete(worker, http, "");
     const config = &http.gateway.config;
     switch (http1.BodyDecoder.init(parsed, &config.limits)) {
         .ok => |decoder| http.decoder = decoder,

@@ -306,11 +306,10 @@ pub fn return_none() *Object {
 /// Frees one of our own objects at the end of its tp_dealloc: a heap type's instance owns a
 /// reference to its type (since 3.8).
 pub fn free_instance(object: *Object) void {
-    const object_type = c.PyObject_Type(object).?; // a new reference
+    const object_type = class_of(object);
     const free: *const fn (?*anyopaque) callconv(.c) void =
         @ptrCast(@alignCast(c.PyType_GetSlot(object_type, Py_tp_free).?));
     free(object);
-    decref(object_type); // the one PyObject_Type gave
     decref(object_type); // the instance's own
 }
 
@@ -355,10 +354,15 @@ pub fn truth(object: *Object) error{PythonRaised}!bool {
 
 /// Whether it is of this very type, and nothing derived from it.
 pub fn is_exactly(object: *Object, wanted: *Object) bool {
-    if (python_head.class_of(object)) |class| return class == @as(*const anyopaque, wanted);
+    return class_of(object) == wanted;
+}
+
+/// The object's type, to be compared with others: no reference of its own.
+pub fn class_of(object: *Object) *Object {
+    if (python_head.class_of(object)) |class| return @ptrCast(class);
     const class = c.PyObject_Type(object).?;
-    defer decref(class);
-    return class == wanted;
+    decref(class); // the object has one
+    return class;
 }
 
 /// Bytes that nobody can change: the object itself, or a copy of what it shows. New reference.

@@ -8,10 +8,9 @@
 const std = @import("std");
 const http1 = @import("http1.zig");
 const python = @import("python.zig");
-const protocol_handler = @import("protocol_handler.zig");
-const http_connection = @import("http_connection.zig");
+const request_text = @import("request_text.zig");
 const Guard = @import("guard.zig").Guard;
-const HttpConnection = http_connection.HttpConnection;
+const HttpConnection = @import("http_connection.zig").HttpConnection;
 const PythonWorker = @import("python_handler.zig").PythonWorker;
 const Object = python.Object;
 const Field = http1.Field;
@@ -99,15 +98,23 @@ pub const Body = extern struct {
 
     /// Leaves an empty request, which is better than foreign bytes.
     fn forget_head(self: *Body) void {
+        self.framing = .none;
         self.bytes_len = 0;
         self.field_count = 0;
         inline for (.{ "method", "target", "path", "query" }) |name| @field(self, name) = .{ .start = 0, .len = 0 };
     }
 
-    pub fn set_content(self: *Body, content: ?*Object) void {
-        const old = self.content;
-        self.content = content;
-        if (old) |object| python.decref(object);
+    /// The whole body is there. A request that has none needs no object for it.
+    pub fn take_content(self: *Body, bytes: []const u8) error{PythonRaised}!void {
+        assert(self.content == null);
+        if (self.framing == .none) return;
+        self.content = c.PyBytes_FromStringAndSize(bytes.ptr, @intCast(bytes.len)) orelse return error.PythonRaised;
+    }
+
+    /// A new reference to the whole body; None while it is still coming.
+    pub fn show_content(self: *Body) *Object {
+        if (self.framing == .none) return python.incref(request_text.no_bytes);
+        return self.guard.show(&self.content);
     }
 };
 

@@ -106,7 +106,7 @@ fn get_content_length(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
 }
 
 fn get_body(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {
-    return body(object).guard.show(&body(object).content);
+    return body(object).show_content();
 }
 
 fn get_worker(object: *Object, _: ?*anyopaque) callconv(.c) ?*Object {

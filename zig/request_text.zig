@@ -12,6 +12,8 @@ var methods: [method_names.len]*Object = undefined;
 pub var versions: [2]*Object = undefined;
 pub var protocols: [2]*Object = undefined;
 pub var empty: *Object = undefined;
+/// The body of a request that has none.
+pub var no_bytes: *Object = undefined;
 var ready = false;
 
 pub fn init_names() error{PythonRaised}!void {
@@ -20,6 +22,7 @@ pub fn init_names() error{PythonRaised}!void {
     for (&versions, [_][:0]const u8{ "1.0", "1.1" }) |*place, name| place.* = try intern(name);
     for (&protocols, [_][:0]const u8{ "HTTP/1.0", "HTTP/1.1" }) |*place, name| place.* = try intern(name);
     empty = try intern("");
+    no_bytes = c.PyBytes_FromStringAndSize("", 0) orelse return error.PythonRaised;
     ready = true;
 }
 

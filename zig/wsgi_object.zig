@@ -151,7 +151,7 @@ fn ask_to_fill(request: *Object, environ: *Object) Error!void {
 /// The body from memory, or the stream of one that is still coming.
 fn input_of(self: *const Body, request: *Object, native: bool) ?*Object {
     const content = if (native)
-        request_body.body(request).guard.show(&request_body.body(request).content)
+        request_body.body(request).show_content()
     else
         c.PyObject_GetAttr(request, names._body) orelse return null;
     defer python.decref(content);
