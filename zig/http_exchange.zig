@@ -153,15 +153,26 @@ fn answer_response(worker: *PythonWorker, http: *HttpConnection, result: *Object
 fn reply_plain(
     worker: *PythonWorker,
     http: *HttpConnection,
-    content_type: []const u8,
+    comptime content_type: []const u8,
     content: []const u8,
     owner: *Object,
 ) Error!void {
+    const start_line = "HTTP/1.1 200 OK\r\nContent-Type: " ++ content_type ++ "\r\n";
     var draft = http_reply.Draft.init(worker, http);
-    draft.writer.status(200);
-    draft.writer.field("Content-Type", content_type);
-    try draft.finish(worker, http, .{ .exactly = content.len });
-    send_whole(worker, http, &draft, content, owner);
+    const least = http_reply.plain_max + content.len;
+    const place = if (content.len > http_output.copy_max) null else http_output.Place.take(worker, http.connection, least);
+    if (place) |known| draft.writer.buffer = known.room();
+    draft.writer.bytes(start_line);
+    draft.finish(worker, http, .{ .exactly = content.len }) catch |failure| {
+        if (place) |unused| unused.give_back(worker);
+        return failure;
+    };
+    const used = place orelse return send_whole(worker, http, &draft, content, owner);
+    if (!http.reply.bodyless) draft.writer.bytes(content);
+    assert(!draft.writer.full);
+    http.reply.sent = if (http.reply.bodyless) 0 else content.len;
+    used.queue(worker, http.connection, draft.writer.len);
+    finish(worker, http);
 }
 
 /// Sends a whole reply. On an error nothing was sent.

@@ -67,6 +67,40 @@ fn open_chunk(connection: *const Connection) ?*Chunk {
     return if (chunk.used < chunk.data.len) chunk else null;
 }
 
+/// Room at the queue's end in which a small reply is put together where it is sent from.
+pub const Place = struct {
+    chunk: *Chunk,
+    fresh: bool,
+
+    /// Null: no memory, or the connection takes no more.
+    pub fn take(worker: *PythonWorker, connection: *const Connection, least: usize) ?Place {
+        if (open_chunk(connection)) |chunk| {
+            if (chunk.data.len - chunk.used >= least) return .{ .chunk = chunk, .fresh = false };
+        }
+        if (!send.takes_more(connection)) return null;
+        const chunk = worker.handler.http.chunks.take() orelse return null;
+        chunk.used = 0;
+        return .{ .chunk = chunk, .fresh = true };
+    }
+
+    pub fn room(self: Place) []u8 {
+        return self.chunk.data[self.chunk.used..];
+    }
+
+    /// Nothing is queued.
+    pub fn give_back(self: Place, worker: *PythonWorker) void {
+        if (self.fresh) worker.handler.http.chunks.give(self.chunk);
+    }
+
+    /// Queues the first `count` bytes of the room.
+    pub fn queue(self: Place, worker: *PythonWorker, connection: *Connection, count: usize) void {
+        self.chunk.used += count;
+        if (!self.fresh) return send.extend(worker, connection, count);
+        const owner = @intFromPtr(self.chunk) | chunk_bit;
+        if (!send.append(worker, connection, self.chunk.data[0..count], owner)) self.give_back(worker);
+    }
+};
+
 /// Queues bytes that `owner` keeps alive; a reference is taken. False: it takes no more.
 pub fn object(worker: *PythonWorker, connection: *Connection, bytes: []const u8, owner: *Object) bool {
     if (bytes.len == 0) return true;

@@ -22,6 +22,9 @@ pub const Error = error{PythonRaised};
 /// The largest head: what is beyond is a mistake, or somebody filling cookies.
 pub const head_max = 32 * 1024;
 
+/// No head of a status and a type alone is longer.
+pub const plain_max = 256;
+
 /// How long the body will be.
 pub const Length = union(enum) {
     /// All of it is at hand.
