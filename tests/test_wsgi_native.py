@@ -170,6 +170,54 @@ def test_f52_an_application_that_keeps_start_response_is_collected() -> None:
     assert watched() is None
 
 
+@pytest.mark.parametrize("kept", ["start_response", "write"])
+def test_what_is_kept_of_a_call_is_no_later_one(kept: str) -> None:
+    seen: list[Any] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        for one in seen:
+            with pytest.raises(AssertionError, match="again without exc_info"):
+                one("500 Wrong", [])
+        write = start_response("200 OK", TEXT)
+        seen.append(start_response if kept == "start_response" else write.start_response)
+        del write, start_response
+        return [b"ok"]
+
+    served = Served(app, valid=False)
+    assert [served.ask().reply() for _ in range(3)] == [("200 OK", TEXT, b"ok")] * 3
+
+
+def test_a_weak_reference_to_start_response_ends_with_its_call() -> None:
+    seen: list[Any] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        assert [one() for one in seen] == [None] * len(seen)
+        start_response("200 OK", TEXT)
+        seen.append(weakref.ref(start_response))
+        return [b"ok"]
+
+    served = Served(app, valid=False)
+    assert [served.ask().reply() for _ in range(3)] == [("200 OK", TEXT, b"ok")] * 3
+
+
+def test_a_call_knows_nothing_of_the_one_before() -> None:
+    asked: list[int] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        asked.append(len(asked))
+        if asked[-1] != 2:
+            start_response("200 OK", TEXT)
+        if asked[-1] == 1:
+            start_response.__self__.written = [b"left behind"]
+        return [b"ok"]
+
+    served = Served(app, valid=False)
+    replies = [served.ask().reply() for _ in range(4)]
+    assert [reply[0] for reply in replies] == ["200 OK", "200 OK", 500, "200 OK"]
+    assert replies[1][2] == b"left behindok"
+    assert replies[3] == replies[0]
+
+
 def test_f53_the_native_types_check_what_they_are_made_of() -> None:
     with pytest.raises(TypeError):
         native.WsgiHandler()

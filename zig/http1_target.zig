@@ -169,7 +169,12 @@ test "http1 authority: one look takes nothing for plain that is not valid, and f
         var bytes: [40]u8 = undefined;
         const spread = random.random().intRangeAtMost(usize, 4, alphabet.len);
         for (&bytes) |*byte| byte.* = alphabet[random.random().uintLessThan(usize, spread)];
-        if (random.random().boolean()) bytes[random.random().uintLessThan(usize, 20)] = ':';
+        if (random.random().boolean()) {
+            const colon = random.random().uintLessThan(usize, 20);
+            bytes[colon] = ':';
+            const digits = random.random().uintAtMost(usize, 7);
+            for (bytes[colon + 1 ..][0..digits]) |*byte| byte.* = "0569"[random.random().uintLessThan(usize, 4)];
+        }
         const start = random.random().uintLessThan(usize, 12);
         const len = random.random().uintAtMost(usize, 18);
         const end = random.random().intRangeAtMost(usize, start + len, bytes.len);
@@ -178,6 +183,11 @@ test "http1 authority: one look takes nothing for plain that is not valid, and f
         try std.testing.expect(valid_authority(bytes[start..][0..len]));
     }
     try std.testing.expect(plain > 1000);
+    for ([_][]const u8{ "a:65536", "a:70000", ":80", "a:b", "a/b", "" }) |text| {
+        var bytes: [20]u8 = @splat('1');
+        @memcpy(bytes[0..text.len], text);
+        try std.testing.expect(!scan.is_plain_authority(&bytes, 0, text.len));
+    }
     for ([_][]const u8{ "localhost:8000", "127.0.0.1:59999", "a", "example.org:", "A-b.c:1", "0123456789abcdef" }) |text| {
         var bytes: [20]u8 = @splat('\r');
         @memcpy(bytes[0..text.len], text);

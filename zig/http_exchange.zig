@@ -88,7 +88,7 @@ pub fn complete(worker: *PythonWorker, http: *HttpConnection, content: []const u
 
 /// The same without a function between, and without a tuple around a reply of one block.
 fn complete_wsgi(worker: *PythonWorker, http: *HttpConnection, request: *Object, handler: *Object) void {
-    const said = wsgi_object.ask(handler, request);
+    const said = wsgi_object.ask(handler, request, true);
     fork_marker.stop_unless_here(worker.handler.protocols.process);
     switch (said catch return raised(worker, http, request)) {
         .whole => |whole| {
@@ -318,16 +318,13 @@ pub noinline fn tell(worker: *PythonWorker, http: *HttpConnection, name: *Object
     defer fork_marker.stop_unless_here(worker.handler.protocols.process);
     var all: [6]*Object = @splat(http.gateway.object);
     @memcpy(all[2..][0..arguments.len], arguments);
-    const result = c.PyObject_VectorcallMethod(name, all[1..].ptr, (1 + arguments.len) | offset_flag, null) orelse return false;
+    const result = c.PyObject_VectorcallMethod(name, all[1..].ptr, (1 + arguments.len) | python.arguments_offset, null) orelse return false;
     python.decref(result);
     return true;
 }
 
-/// PY_VECTORCALL_ARGUMENTS_OFFSET: the callee may use the entry before the arguments.
-const offset_flag: usize = 1 << (@bitSizeOf(usize) - 1);
-
 fn call(worker: *PythonWorker, function: *Object, argument: *Object) ?*Object {
     defer fork_marker.stop_unless_here(worker.handler.protocols.process);
     const arguments = [_]*Object{ argument, argument }; // the first is the callee's to use
-    return c.PyObject_VectorcallDict(function, arguments[1..].ptr, 1 | offset_flag, null);
+    return c.PyObject_VectorcallDict(function, arguments[1..].ptr, 1 | python.arguments_offset, null);
 }

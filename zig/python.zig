@@ -73,6 +73,9 @@ pub const TPFLAGS_BASETYPE = 1 << 10;
 pub const TPFLAGS_DEFAULT = 1 << 18;
 pub const TPFLAGS_HAVE_GC = 1 << 14;
 
+/// PY_VECTORCALL_ARGUMENTS_OFFSET: the callee may use the entry before the arguments.
+pub const arguments_offset: usize = 1 << (@bitSizeOf(usize) - 1);
+
 pub const PyBUF_SIMPLE = 0;
 pub const PyBUF_WRITABLE = 1;
 

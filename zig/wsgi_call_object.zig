@@ -59,6 +59,7 @@ pub fn add_types(types: *Object) error{PythonRaised}!void {
         .{ python.Py_tp_getset, attributes.table() },
         .{ python.Py_tp_doc, "The native half of pyuring.wsgi_call.Call; called, it is write()." },
     }) orelse return error.PythonRaised;
+    try find_weak_list();
     if (c.PyDict_SetItemString(types, "CallCore", core_type) != 0) return error.PythonRaised;
 }
 
@@ -75,15 +76,58 @@ pub fn is_call_type(object: *Object) bool {
     return answer == 1;
 }
 
-pub fn create(call_type: *Object, request: *Object) ?*Object {
-    const object = c.PyType_GenericAlloc(call_type, 0) orelse return null;
-    python.body(Body, object).request = python.incref(request);
-    return object;
+/// The bound method start_response that the application gets, of a call of its own: it has the only
+/// reference to that. Made of `spare` if there is one; null with an exception set.
+pub fn begin(spare: *?*Object, call_type: *Object, request: *Object) ?*Object {
+    const method = take(spare) orelse new(call_type) orelse return null;
+    python.body(Body, call_of(method)).request = python.incref(request);
+    return method;
 }
 
-/// The bound method that the application gets.
-pub fn start_response_of(call: *Object) ?*Object {
+fn take(spare: *?*Object) ?*Object {
+    const method = spare.* orelse return null;
+    spare.* = null;
+    if (is_free(method)) return method;
+    python.decref(method);
+    return null;
+}
+
+fn new(call_type: *Object) ?*Object {
+    const call = c.PyType_GenericAlloc(call_type, 0) orelse return null;
+    defer python.decref(call);
     return c.PyCFunction_NewEx(&methods.defs[0], call, null);
+}
+
+pub fn call_of(method: *Object) *Object {
+    return c.PyCFunction_GetSelf(method).?;
+}
+
+/// The call is over. What nobody keeps, the method nor the call, becomes the `spare` one.
+pub fn end(spare: *?*Object, method: *Object) void {
+    if (!is_free(method)) return python.decref(method);
+    _ = references.clear(call_of(method)); // may run Python code
+    if (spare.* == null) spare.* = method else python.decref(method);
+}
+
+/// Whether nobody else can use a method or its call, nor tell that it lives. Calls have no weak
+/// references, by `__slots__`.
+fn is_free(method: *Object) bool {
+    if (weak_list_at == 0 or !python.is_unshared(method) or !python.is_unshared(call_of(method))) return false;
+    const weak_list: *const usize = @ptrFromInt(@intFromPtr(method) + weak_list_at);
+    return weak_list.* == 0;
+}
+
+/// Where a bound method's list of weak references begins.
+var weak_list_at: usize = 0;
+
+fn find_weak_list() error{PythonRaised}!void {
+    const sample = c.PyCFunction_NewEx(&methods.defs[0], python.none, null) orelse return error.PythonRaised;
+    defer python.decref(sample);
+    const offset = c.PyObject_GetAttrString(python.class_of(sample), "__weakrefoffset__") orelse return error.PythonRaised;
+    defer python.decref(offset);
+    const number = c.PyLong_AsLong(offset);
+    if (number == -1) return error.PythonRaised;
+    weak_list_at = @intCast(number);
 }
 
 /// A reply of one block, in references of its own.

@@ -25,10 +25,12 @@ const Body = extern struct {
     new_input: ?*Object,
     /// What `base` has as wsgi.input, for all requests without a body; or None.
     no_body: ?*Object,
+    /// A start_response that no call has.
+    spare: ?*Object,
 };
 
 /// What the constructor takes: the rest is made of it.
-const given_count = @typeInfo(Body).@"struct".fields.len - 1;
+const given_count = @typeInfo(Body).@"struct".fields.len - 2;
 
 const references = python_type.References(Body);
 
@@ -85,7 +87,7 @@ fn new(object_class: *Object, args: ?*Object, _: ?*Object) callconv(.c) ?*Object
 }
 
 fn handle(object: *Object, request: *Object) callconv(.c) ?*Object {
-    return switch (ask(object, request) catch return null) {
+    return switch (ask(object, request, request_object.is_request(request)) catch return null) {
         .whole => |whole| whole.tuple(),
         .other => |result| result,
     };
@@ -106,17 +108,17 @@ pub fn handler_of(function: *Object) ?*Object {
     return null;
 }
 
-/// Calls the application with a request.
-pub fn ask(object: *Object, request: *Object) Error!Answer {
+/// Calls the application with a request. `native`: it is known to be a RequestCore.
+pub fn ask(object: *Object, request: *Object, native: bool) Error!Answer {
     const self = python.body(Body, object);
-    const environ = try environ_of(self, request);
+    const environ = try environ_of(self, request, native);
     defer python.decref(environ);
-    const call = wsgi_call_object.create(self.call_type.?, request) orelse return error.PythonRaised;
-    defer python.decref(call);
-    const start_response = wsgi_call_object.start_response_of(call) orelse return error.PythonRaised;
-    defer python.decref(start_response);
-    const end: ?*Object = null;
-    const result = c.PyObject_CallFunctionObjArgs(self.app.?, environ, start_response, end) orelse return error.PythonRaised;
+    const start_response = wsgi_call_object.begin(&self.spare, self.call_type.?, request) orelse return error.PythonRaised;
+    defer wsgi_call_object.end(&self.spare, start_response);
+    const call = wsgi_call_object.call_of(start_response);
+    const arguments = [_]*Object{ environ, environ, start_response }; // the first is the callee's to use
+    const result = c.PyObject_VectorcallDict(self.app.?, arguments[1..].ptr, 2 | python.arguments_offset, null) orelse
+        return error.PythonRaised;
     defer python.decref(result);
     if (only_block(result)) |block| {
         if (wsgi_call_object.whole_reply(call, block)) |whole| return .{ .whole = whole };
@@ -126,10 +128,9 @@ pub fn ask(object: *Object, request: *Object) Error!Answer {
     return .{ .other = other };
 }
 
-fn environ_of(self: *const Body, request: *Object) Error!*Object {
+fn environ_of(self: *const Body, request: *Object, native: bool) Error!*Object {
     const environ = c.PyDict_Copy(self.base.?) orelse return error.PythonRaised;
     errdefer python.decref(environ);
-    const native = request_object.is_request(request);
     if (native) try request_environ.fill_copy(request, environ) else try ask_to_fill(request, environ);
     const input = input_of(self, request, native) orelse return error.PythonRaised;
     defer python.decref(input);
