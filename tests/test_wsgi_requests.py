@@ -5,6 +5,8 @@ The standard library's validator stands around every application but those it wo
 
 from __future__ import annotations
 
+import ast
+import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +76,30 @@ def test_fields_are_in_the_environ() -> None:
         "None",
         "None",
     ]
+
+
+def test_fields_are_those_of_the_request_whatever_came_before(rng: random.Random) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", list(TEXT))
+        fields = {key: value for key, value in environ.items() if key.startswith("HTTP_")}
+        return [repr(fields).encode("latin-1")]
+
+    names = ("X-A", "x-a", "Accept", "aCCept", "X_A", "X-" + "n" * 50)
+    with serve(Wsgi(app)) as engine, Client(engine.address) as client:
+        for _ in range(200):
+            host = rng.choice(("a", "b", "test:80", "x" * 70, ""))
+            fields = [(rng.choice(("Host", "host")), host)]
+            for _ in range(rng.randrange(4)):
+                fields.append((rng.choice(names), rng.choice(("", "1", "two", "\xe9"))))
+            rng.shuffle(fields)
+            lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+            client.send(f"GET / HTTP/1.1\r\n{lines}\r\n".encode("latin-1"))
+            expected: dict[str, str] = {}
+            for name, value in fields:
+                key = "HTTP_" + name.upper().replace("-", "_")
+                if "_" not in name:
+                    expected[key] = f"{expected[key]},{value}" if key in expected else value
+            assert ast.literal_eval(client.reply().body.decode("latin-1")) == expected
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,10 @@ pub const Class = enum {
     query,
     /// Stops at anything but letters, digits, "-" and ".": what nearly all hosts are made of.
     host,
+    /// Stops at anything but letters, digits and "-": what nearly all names are made of.
+    name,
+    /// Stops at a percent sign.
+    unescaped,
 
     inline fn stops_at(comptime self: Class, byte: u8) bool {
         return switch (self) {
@@ -25,6 +29,8 @@ pub const Class = enum {
             .path => byte == '?' or byte == '#' or byte == ' ',
             .query => byte == '#' or byte == ' ',
             .host => !std.ascii.isAlphanumeric(byte) and byte != '-' and byte != '.',
+            .name => !std.ascii.isAlphanumeric(byte) and byte != '-',
+            .unescaped => byte == '%',
         };
     }
 
@@ -36,6 +42,8 @@ pub const Class = enum {
             .path => mask(block == splat('?')) | mask(block == splat('#')) | mask(block == splat(' ')),
             .query => mask(block == splat('#')) | mask(block == splat(' ')),
             .host => ~(letters_in(block) | digits_in(block) | mask(block == splat('-')) | mask(block == splat('.'))),
+            .name => ~(letters_in(block) | digits_in(block) | mask(block == splat('-'))),
+            .unescaped => mask(block == splat('%')),
         };
     }
 };
@@ -59,6 +67,27 @@ pub inline fn find(comptime class: Class, bytes: []const u8, from: usize) usize 
     if (seen == width) return at;
     const found = class.stops_in(bytes[last..][0..width].*) >> @intCast(seen);
     return if (found != 0) at + @ctz(found) else bytes.len;
+}
+
+/// Whether nothing in `text` stops `class`. Short texts take one look as well.
+pub inline fn passes(comptime class: Class, text: []const u8) bool {
+    @setRuntimeSafety(false); // every index is compared with the length first
+    if (text.len >= width) return find(class, text, 0) == text.len;
+    if (text.len >= width / 2) return class.stops_in(ends_of(text, width / 2)) == 0;
+    if (text.len >= width / 4) return class.stops_in(ends_of(text, width / 4)) == 0;
+    for (text) |byte| if (class.stops_at(byte)) return false;
+    return true;
+}
+
+/// The first and the last `count` bytes, which together are all of them, in a block of nothing else.
+inline fn ends_of(text: []const u8, comptime count: usize) Block {
+    const Half = std.meta.Int(.unsigned, count * 8);
+    const first: Half = @bitCast(text[0..count].*);
+    const last: Half = @bitCast(text[text.len - count ..][0..count].*);
+    const both: [width / count]Half = @splat(first);
+    var block: @Vector(width / count, Half) = both;
+    block[1] = last;
+    return @bitCast(block);
 }
 
 /// How many bytes at the start of `line` are a token's. One of up to fifteen letters and "-" before
@@ -166,11 +195,12 @@ test "http1 scan agrees with a plain loop at every length, start and place of th
             for (0..buffer.len) |place| {
                 buffer[place] = @intCast(byte);
                 for ([_]usize{ 0, 1, 5, 15, 16, 17, 31, 40 }) |from| {
-                    for ([_]usize{ from, 16, 17, 40, buffer.len }) |end| {
+                    for ([_]usize{ from, from + 3, from + 4, from + 7, from + 8, 16, 17, 40, buffer.len }) |end| {
                         if (end < from) continue;
                         var plain = from;
                         while (plain < end and !class.stops_at(buffer[plain])) plain += 1;
                         try std.testing.expectEqual(plain, find(class, buffer[0..end], from));
+                        try std.testing.expectEqual(plain == end, passes(class, buffer[from..end]));
                     }
                 }
                 buffer[place] = 'a';

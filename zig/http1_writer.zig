@@ -84,6 +84,7 @@ pub const last_chunk = "0\r\n\r\n";
 
 /// RFC 9110 §5.6.2: a field's name is a token.
 pub fn is_token(name: []const u8) bool {
+    if (name.len > 0 and http1_scan.passes(.name, name)) return true; // nearly all
     if (name.len == 0) return false;
     for (name) |byte| if (!token_bytes[byte]) return false;
     return true;
@@ -91,12 +92,12 @@ pub fn is_token(name: []const u8) bool {
 
 /// RFC 9110 §5.5: no byte that ends a line, and none that a terminal would obey.
 pub fn is_value(value: []const u8) bool {
-    return http1_scan.find(.field_line, value, 0) == value.len;
+    return http1_scan.passes(.field_line, value);
 }
 
 /// Whether there is nothing but printable ASCII: a value that can be written as it is.
 pub fn is_plain(value: []const u8) bool {
-    return http1_scan.find(.request_line, value, 0) == value.len;
+    return http1_scan.passes(.request_line, value);
 }
 
 const token_bytes: [256]bool = blk: {

@@ -179,6 +179,7 @@ const Functions = struct {
     PyDict_New: *const fn () callconv(.c) ?*Object,
     PyDict_SetDefault: *const fn (*Object, *Object, *Object) callconv(.c) ?*Object,
     PyDict_SetItem: *const fn (*Object, *Object, *Object) callconv(.c) c_int,
+    PyDict_Size: *const fn (*Object) callconv(.c) Ssize,
     PyDict_SetItemString: *const fn (*Object, [*:0]const u8, *Object) callconv(.c) c_int,
     PyList_New: *const fn (Ssize) callconv(.c) ?*Object,
     PyList_SetItem: *const fn (*Object, Ssize, *Object) callconv(.c) c_int,

@@ -2,6 +2,7 @@
 //! Owns the names of fields that were seen before; the constant part is pyuring/wsgi.py's.
 
 const std = @import("std");
+const http1_scan = @import("http1_scan.zig");
 const python = @import("python.zig");
 const protocol_handler = @import("protocol_handler.zig");
 const request_body = @import("request_body.zig");
@@ -69,7 +70,7 @@ pub fn fill_copy(object: *Object, environ: *Object) Error!void {
     try put(environ, keys.REQUEST_URI, target);
     try put(environ, keys.RAW_URI, target);
     const path = self.text(self.path);
-    const alike = path.len == uri.len and std.mem.indexOfScalar(u8, path, '%') == null;
+    const alike = path.len == uri.len and http1_scan.passes(.unescaped, path);
     if (alike) try put(environ, keys.PATH_INFO, target) else try put_path(environ, path);
     for (self.field_list()) |field| {
         try put_field(environ, self.text(field.name), self.text(field.value));
@@ -118,45 +119,94 @@ fn put_peer(self: *request_body.Body, environ: *Object) Error!void {
 }
 
 /// A field under its CGI name. One with an underscore is left out: it would be taken for its twin
-/// with a hyphen, which a proxy in front may have checked. Repeated ones are joined (RFC 9110 §5.3).
+/// with a hyphen, which a proxy in front may have checked.
 noinline fn put_field(environ: *Object, name: []const u8, text: []const u8) Error!void {
+    const place = place_of(name);
+    if (place) |known| if (known.has(name)) {
+        const value = try known.value_of(text);
+        defer python.decref(value);
+        return put_joined(environ, known.key.?, name, value);
+    };
     if (std.mem.indexOfScalar(u8, name, '_') != null) return;
     const value = request_text.latin1(text) orelse return error.PythonRaised;
     defer python.decref(value);
     if (std.ascii.eqlIgnoreCase(name, "content-type")) return put(environ, keys.CONTENT_TYPE, value);
     if (std.ascii.eqlIgnoreCase(name, "content-length")) return put(environ, keys.CONTENT_LENGTH, value);
-    const key = try key_of(name);
+    const key = try make_key(name);
     defer python.decref(key);
+    if (place) |unknown| unknown.take(name, key);
+    return put_joined(environ, key, name, value);
+}
+
+/// Repeated fields are joined (RFC 9110 §5.3).
+fn put_joined(environ: *Object, key: *Object, name: []const u8, value: *Object) Error!void {
+    const count = c.PyDict_Size(environ);
     const before = c.PyDict_SetDefault(environ, key, value) orelse return error.PythonRaised;
-    if (before == value) return;
+    // Equal values may be one object: strings of one character are.
+    if (before == value and c.PyDict_Size(environ) != count) return;
     const cookie = std.ascii.eqlIgnoreCase(name, "cookie");
     const joined = c.PyUnicode_FromFormat(if (cookie) "%U; %U" else "%U,%U", before, value);
     try put_new(environ, key, joined);
 }
 
-/// Names come again and again: the strings made for them are kept, a few dozen, by their bytes.
+/// Names come again and again: the strings made for them, HTTP_NAME, are kept, a few dozen, by their
+/// bytes. So is the last value of Host, which nearly all clients share; no other, for it may be secret.
 const Known = struct {
     name: [40]u8,
     length: u8,
     key: ?*Object,
-};
-var known: [64]Known = @splat(.{ .name = undefined, .length = 0, .key = null });
+    value: ?*Object,
+    value_length: u8,
+    value_bytes: [64]u8,
 
-/// A new reference to HTTP_NAME. Under the interpreter lock; a free-threaded build keeps none.
-fn key_of(name: []const u8) Error!*Object {
-    if (name.len > known[0].name.len or python.free_threaded()) return make_key(name);
-    const place = &known[(name.len *% 7 +% name[0] +% @as(usize, name[name.len - 1]) *% 3) % known.len];
-    if (place.key) |key| {
-        if (place.length == name.len and std.mem.eql(u8, place.name[0..name.len], name)) return python.incref(key);
+    fn has(self: *const Known, name: []const u8) bool {
+        return self.key != null and self.length == name.len and std.mem.eql(u8, self.name[0..name.len], name);
     }
-    const key = try make_key(name);
-    if (place.key) |old| python.decref(old);
-    place.* = .{ .name = undefined, .length = @intCast(name.len), .key = python.incref(key) };
-    @memcpy(place.name[0..name.len], name);
-    return key;
+
+    fn take(self: *Known, name: []const u8, key: *Object) void {
+        inline for (.{ self.key, self.value }) |old| if (old) |object| python.decref(object);
+        self.key = python.incref(key);
+        self.value = null;
+        self.length = @intCast(name.len);
+        @memcpy(self.name[0..name.len], name);
+    }
+
+    /// A new reference.
+    fn value_of(self: *Known, bytes: []const u8) Error!*Object {
+        if (self.key != keys.HTTP_HOST or bytes.len > self.value_bytes.len) return fresh(bytes);
+        if (self.value) |object| {
+            if (std.mem.eql(u8, self.value_bytes[0..self.value_length], bytes)) return python.incref(object);
+        }
+        const object = try fresh(bytes);
+        if (self.value) |old| python.decref(old);
+        self.value = python.incref(object);
+        self.value_length = @intCast(bytes.len);
+        @memcpy(self.value_bytes[0..bytes.len], bytes);
+        return object;
+    }
+
+    fn fresh(bytes: []const u8) Error!*Object {
+        return request_text.latin1(bytes) orelse error.PythonRaised;
+    }
+};
+var known_names: [64]Known = @splat(.{
+    .name = undefined,
+    .length = 0,
+    .key = null,
+    .value = null,
+    .value_length = 0,
+    .value_bytes = undefined,
+});
+
+/// Where a name is kept, if anywhere. Under the interpreter lock; a free-threaded build keeps none.
+fn place_of(name: []const u8) ?*Known {
+    if (name.len > known_names[0].name.len or python.free_threaded()) return null;
+    return &known_names[(name.len *% 7 +% name[0] +% @as(usize, name[name.len - 1]) *% 3) % known_names.len];
 }
 
+/// A new reference to HTTP_NAME; for Host to the very string that is asked for here.
 fn make_key(name: []const u8) Error!*Object {
+    if (std.ascii.eqlIgnoreCase(name, "host")) return python.incref(keys.HTTP_HOST);
     var room: [128]u8 = undefined;
     const prefix = "HTTP_";
     if (name.len > room.len - prefix.len) return make_long_key(name);

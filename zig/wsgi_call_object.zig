@@ -194,20 +194,32 @@ fn start_in_python(object: *Object, args: [*]const *Object, count: python.Ssize,
 /// sets hold plain strings, and without the interpreter lock it is not tried.
 fn are_known(status: *Object, fields: *Object) bool {
     if (python.free_threaded()) return false;
-    if (!is_known(known.statuses, status) or !python.is_exactly(fields, python.types.list)) return false;
+    if (!is_known(known.statuses, &recent_statuses, status) or !python.is_exactly(fields, python.types.list)) return false;
     var index = c.PyList_Size(fields);
     while (index > 0) {
         index -= 1;
         const pair = c.PyList_GetItem(fields, index).?;
         if (!python.is_exactly(pair, python.types.tuple) or c.PyTuple_Size(pair) != 2) return false;
-        if (!is_known(known.names, c.PyTuple_GetItem(pair, 0).?)) return false;
+        if (!is_known(known.names, &recent_names, c.PyTuple_GetItem(pair, 0).?)) return false;
         if (!python.is_exactly(c.PyTuple_GetItem(pair, 1).?, python.types.str)) return false;
     }
     return true;
 }
 
-fn is_known(set: *Object, text: *Object) bool {
-    return python.is_exactly(text, python.types.str) and c.PySet_Contains(set, text) == 1;
+/// What was found in a set before, by its address: a literal of the application's is the same object
+/// each time. Strings do not change, and each has a reference here.
+const Recent = [16]?*Object;
+var recent_statuses: Recent = @splat(null);
+var recent_names: Recent = @splat(null);
+
+fn is_known(set: *Object, recent: *Recent, text: *Object) bool {
+    const place = &recent[@intFromPtr(text) / 16 % recent.len];
+    if (place.* == text) return true;
+    if (!python.is_exactly(text, python.types.str) or c.PySet_Contains(set, text) != 1) return false;
+    const before = place.*;
+    place.* = python.incref(text);
+    if (before) |other| python.decref(other);
+    return true;
 }
 
 fn write(object: *Object, args: ?*Object, keywords: ?*Object) callconv(.c) ?*Object {
