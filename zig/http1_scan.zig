@@ -173,6 +173,12 @@ pub inline fn is(name: []const u8, comptime lower: []const u8) bool {
     return true;
 }
 
+/// Whether the text is that word: one comparison of integers, no call.
+pub inline fn equals(text: []const u8, comptime word: []const u8) bool {
+    const Word = std.meta.Int(.unsigned, word.len * 8);
+    return text.len == word.len and @as(Word, @bitCast(text[0..word.len].*)) == @as(Word, @bitCast(word[0..word.len].*));
+}
+
 pub inline fn is_space(byte: u8) bool {
     return byte == ' ' or byte == '\t';
 }
@@ -215,6 +221,13 @@ test "http1 classes have the bytes of the RFCs" {
     try std.testing.expectEqual(10 + 26 + 26 + 15, tokens);
     for ("\x00\t\r\n \"(),/:;<=>?@[\\]{}\x7f\x80\xff") |byte| try std.testing.expect(!token[byte]);
     for ("/:@?,[]\\\"<>{}| ^`#\x80") |byte| try std.testing.expect(!reg_name[byte]);
+}
+
+test "http1 words equal themselves" {
+    for ([_][]const u8{ "GET", "get", "GE", "GETS", "", "PUT", "\x00ET" }) |text| {
+        try std.testing.expectEqual(std.mem.eql(u8, text, "GET"), equals(text, "GET"));
+        try std.testing.expectEqual(std.mem.eql(u8, text, "HTTP/1.1"), equals(text, "HTTP/1.1"));
+    }
 }
 
 test "http1 names compare in any case and only with themselves" {

@@ -33,7 +33,7 @@ pub fn parse(head: *Head, bytes: []const u8, start: usize, end: usize) ?Reason {
 
 /// RFC 9112 §2.3: DIGIT "." DIGIT, in capitals. A higher minor version is as good as 1.1.
 fn parse_version(head: *Head, text: *const [version_len]u8) ?Reason {
-    if (std.mem.eql(u8, text, "HTTP/1.1")) {
+    if (scan.equals(text, "HTTP/1.1")) {
         head.minor = 1;
         return null;
     }
@@ -62,7 +62,7 @@ fn parse_target(head: *Head, bytes: []const u8) ?Reason {
     const target = head.target.of(bytes);
     const start = head.target.start;
     const method = head.method.of(bytes);
-    if (std.mem.eql(u8, method, "CONNECT")) {
+    if (scan.equals(method, "CONNECT")) {
         return if (valid_authority(target)) .connect_refused else .target_form;
     }
     if (target[0] == '/') {

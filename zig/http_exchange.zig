@@ -7,6 +7,7 @@
 
 const std = @import("std");
 const http1 = @import("http1.zig");
+const http1_scan = @import("http1_scan.zig");
 const http1_writer = @import("http1_writer.zig");
 const kernel = @import("kernel.zig");
 const python = @import("python.zig");
@@ -68,7 +69,7 @@ pub fn begin(worker: *PythonWorker, http: *HttpConnection, head: *const http1.He
     http.started_ns = worker.now_ns;
     http.keep_alive = head.keep_alive and !worker.draining and
         (config.requests_per_connection == 0 or http.requests < config.requests_per_connection);
-    http.head_only = std.mem.eql(u8, head.method.of(bytes), "HEAD");
+    http.head_only = http1_scan.equals(head.method.of(bytes), "HEAD");
     http.old = head.minor == 0;
     http.expects = head.expect_continue;
     http.unread = 0;

@@ -60,7 +60,7 @@ pub fn fill(object: *Object, environ: *Object) Error!void {
 pub fn fill_copy(object: *Object, environ: *Object) Error!void {
     const self = request_body.body(object);
     const method = self.text(self.method);
-    if (!std.mem.eql(u8, method, usual_method)) try put_new(environ, keys.REQUEST_METHOD, request_text.method(method));
+    if (!http1_scan.equals(method, usual_method)) try put_new(environ, keys.REQUEST_METHOD, request_text.method(method));
     const query = self.text(self.query);
     if (query.len != 0) try put_new(environ, keys.QUERY_STRING, request_text.latin1(query));
     if (self.minor != usual_minor) try put(environ, keys.SERVER_PROTOCOL, request_text.protocols[self.minor]);

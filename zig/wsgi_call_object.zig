@@ -76,46 +76,50 @@ pub fn is_call_type(object: *Object) bool {
     return answer == 1;
 }
 
-/// The bound method start_response that the application gets, of a call of its own: it has the only
-/// reference to that. Made of `spare` if there is one; null with an exception set.
-pub fn begin(spare: *?*Object, call_type: *Object, request: *Object) ?*Object {
-    const method = take(spare) orelse new(call_type) orelse return null;
-    python.body(Body, call_of(method)).request = python.incref(request);
-    return method;
-}
+/// A call, and the bound method start_response that the application gets, which has the only
+/// reference to it.
+pub const Pair = struct {
+    call: *Object,
+    start_response: *Object,
 
-fn take(spare: *?*Object) ?*Object {
-    const method = spare.* orelse return null;
-    spare.* = null;
-    if (is_free(method)) return method;
-    python.decref(method);
-    return null;
-}
+    /// Made of `spare`, a start_response, if there is one; null with an exception set.
+    pub fn begin(spare: *?*Object, call_type: *Object, request: *Object) ?Pair {
+        const pair = take(spare) orelse new(call_type) orelse return null;
+        python.body(Body, pair.call).request = python.incref(request);
+        return pair;
+    }
 
-fn new(call_type: *Object) ?*Object {
-    const call = c.PyType_GenericAlloc(call_type, 0) orelse return null;
-    defer python.decref(call);
-    return c.PyCFunction_NewEx(&methods.defs[0], call, null);
-}
+    fn take(spare: *?*Object) ?Pair {
+        const method = spare.* orelse return null;
+        spare.* = null;
+        const pair = Pair{ .call = c.PyCFunction_GetSelf(method).?, .start_response = method };
+        if (pair.is_free()) return pair;
+        python.decref(method);
+        return null;
+    }
 
-pub fn call_of(method: *Object) *Object {
-    return c.PyCFunction_GetSelf(method).?;
-}
+    fn new(call_type: *Object) ?Pair {
+        const call = c.PyType_GenericAlloc(call_type, 0) orelse return null;
+        defer python.decref(call);
+        const method = c.PyCFunction_NewEx(&methods.defs[0], call, null) orelse return null;
+        return .{ .call = call, .start_response = method };
+    }
 
-/// The call is over. What nobody keeps, the method nor the call, becomes the `spare` one.
-pub fn end(spare: *?*Object, method: *Object) void {
-    if (!is_free(method)) return python.decref(method);
-    _ = references.clear(call_of(method)); // may run Python code
-    if (spare.* == null) spare.* = method else python.decref(method);
-}
+    /// The call is over. When nobody keeps the one or the other they become `spare`.
+    pub fn end(self: Pair, spare: *?*Object) void {
+        if (!self.is_free()) return python.decref(self.start_response);
+        _ = references.clear(self.call); // may run Python code
+        if (spare.* == null) spare.* = self.start_response else python.decref(self.start_response);
+    }
 
-/// Whether nobody else can use a method or its call, nor tell that it lives. Calls have no weak
-/// references, by `__slots__`.
-fn is_free(method: *Object) bool {
-    if (weak_list_at == 0 or !python.is_unshared(method) or !python.is_unshared(call_of(method))) return false;
-    const weak_list: *const usize = @ptrFromInt(@intFromPtr(method) + weak_list_at);
-    return weak_list.* == 0;
-}
+    /// Whether nobody else can use them, nor tell that they live. Calls have no weak references, by
+    /// `__slots__`.
+    fn is_free(self: Pair) bool {
+        if (weak_list_at == 0 or !python.is_unshared(self.start_response) or !python.is_unshared(self.call)) return false;
+        const weak_list: *const usize = @ptrFromInt(@intFromPtr(self.start_response) + weak_list_at);
+        return weak_list.* == 0;
+    }
+};
 
 /// Where a bound method's list of weak references begins.
 var weak_list_at: usize = 0;

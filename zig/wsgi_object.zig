@@ -113,10 +113,10 @@ pub fn ask(object: *Object, request: *Object, native: bool) Error!Answer {
     const self = python.body(Body, object);
     const environ = try environ_of(self, request, native);
     defer python.decref(environ);
-    const start_response = wsgi_call_object.begin(&self.spare, self.call_type.?, request) orelse return error.PythonRaised;
-    defer wsgi_call_object.end(&self.spare, start_response);
-    const call = wsgi_call_object.call_of(start_response);
-    const arguments = [_]*Object{ environ, environ, start_response }; // the first is the callee's to use
+    const pair = wsgi_call_object.Pair.begin(&self.spare, self.call_type.?, request) orelse return error.PythonRaised;
+    defer pair.end(&self.spare);
+    const call = pair.call;
+    const arguments = [_]*Object{ environ, environ, pair.start_response }; // the first is the callee's to use
     const result = c.PyObject_VectorcallDict(self.app.?, arguments[1..].ptr, 2 | python.arguments_offset, null) orelse
         return error.PythonRaised;
     defer python.decref(result);
