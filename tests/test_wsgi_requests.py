@@ -155,6 +155,24 @@ def test_both_ends_are_in_the_environ() -> None:
     assert lines == ["'127.0.0.1'", f"'{port}'", "'127.0.0.1'", f"'{peer[1]}'"]
 
 
+def test_each_environ_has_its_own_connections_ends_whatever_became_of_others() -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        told = [environ["REMOTE_ADDR"], int(environ.pop("REMOTE_PORT")), "HTTP_X" in environ]
+        environ.update(REMOTE_ADDR="x", HTTP_X="left behind")
+        start_response("200 OK", list(TEXT))
+        return [repr(told).encode()]
+
+    with (
+        serve(Wsgi(app)) as engine,
+        Client(engine.address) as one,
+        Client(engine.address) as other,
+    ):
+        for _ in range(4):
+            for client in (one, other):
+                expected = [*client.sock.getsockname(), False]
+                assert ast.literal_eval(client.get().body.decode()) == expected
+
+
 def test_a_unix_socket_has_no_addresses(tmp_path: Path) -> None:
     app = telling("SERVER_NAME", "SERVER_PORT", "REMOTE_ADDR", "REMOTE_PORT")
     head = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -167,8 +185,10 @@ def test_a_trusted_proxy_is_believed() -> None:
     fields = b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n"
     with serve(Wsgi(app, trust=("127.0.0.0/8",))) as engine, Client(engine.address) as client:
         assert client.get(fields=fields).body == b"'192.0.2.1'\nNone\n'https'\n"
-        lines = client.get().body.decode().splitlines()
-        assert (lines[0], lines[2]) == ("'127.0.0.1'", "'http'")
+        for _ in range(2):
+            lines = client.get().body.decode().splitlines()
+            assert (lines[0], lines[2]) == ("'127.0.0.1'", "'http'")
+        assert client.get(fields=fields).body == b"'192.0.2.1'\nNone\n'https'\n"
 
 
 # --- the input ---------------------------------------------------------------------------

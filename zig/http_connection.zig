@@ -75,6 +75,8 @@ pub const HttpConnection = struct {
     source: ?*Object = null,
     /// The port as text, for environs.
     source_port: ?*Object = null,
+    /// The part of a WSGI environ that all requests of this connection have in common.
+    environ: ?*Object = null,
     discarded: u64 = 0,
     /// Bytes of the body that went up since the reader last asked for more.
     unread: u64 = 0,

@@ -89,7 +89,7 @@ pub fn complete(worker: *PythonWorker, http: *HttpConnection, content: []const u
 
 /// The same without a function between, and without a tuple around a reply of one block.
 fn complete_wsgi(worker: *PythonWorker, http: *HttpConnection, request: *Object, handler: *Object) void {
-    const said = wsgi_object.ask(handler, request, true);
+    const said = wsgi_object.ask(handler, request, .connection);
     fork_marker.stop_unless_here(worker.handler.protocols.process);
     switch (said catch return raised(worker, http, request)) {
         .whole => |whole| {

@@ -93,7 +93,7 @@ pub const HttpHandler = struct {
             http_exchange.lost(worker, http, cause);
         }
         http_input.give_parser(worker, http);
-        inline for (.{ "source", "source_port" }) |name| if (@field(http, name)) |held| python.decref(held);
+        inline for (.{ "source", "source_port", "environ" }) |name| if (@field(http, name)) |held| python.decref(held);
         http.input.clear();
         http.gathered.clear();
         http.block.drop();

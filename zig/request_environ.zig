@@ -53,10 +53,11 @@ pub fn preset(environ: *Object) Error!void {
 pub fn fill(object: *Object, environ: *Object) Error!void {
     try preset(environ);
     try fill_copy(object, environ);
+    try put_peer(object, environ);
 }
 
-/// Puts the request into a copy of a dict that `preset` was done with: each entry costs as much as
-/// a small object.
+/// Puts the request, but for its peer, into a copy of a dict that `preset` was done with: each entry
+/// costs as much as a small object.
 pub fn fill_copy(object: *Object, environ: *Object) Error!void {
     const self = request_body.body(object);
     const method = self.text(self.method);
@@ -78,7 +79,6 @@ pub fn fill_copy(object: *Object, environ: *Object) Error!void {
     if (authority_of(self.text(self.target))) |authority| {
         try put_new(environ, keys.HTTP_HOST, request_text.latin1(authority));
     }
-    try put_peer(self, environ);
 }
 
 /// The authority of a target in absolute form, which wins over Host (RFC 9112 §3.2.2).
@@ -103,7 +103,9 @@ noinline fn put_path(environ: *Object, path: []const u8) Error!void {
     try put_new(environ, keys.PATH_INFO, request_text.decoded_path(path, .latin1));
 }
 
-fn put_peer(self: *request_body.Body, environ: *Object) Error!void {
+/// Puts the connection's other end into `environ`.
+pub fn put_peer(object: *Object, environ: *Object) Error!void {
+    const self = request_body.body(object);
     const source = request_object.source_of(self) orelse
         if (c.PyErr_Occurred() != null) return error.PythonRaised else return put(environ, keys.REMOTE_ADDR, request_text.empty);
     defer python.decref(source);

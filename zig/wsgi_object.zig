@@ -87,7 +87,8 @@ fn new(object_class: *Object, args: ?*Object, _: ?*Object) callconv(.c) ?*Object
 }
 
 fn handle(object: *Object, request: *Object) callconv(.c) ?*Object {
-    return switch (ask(object, request, request_object.is_request(request)) catch return null) {
+    const asks: Asks = if (request_object.is_request(request)) .core else .stand_in;
+    return switch (ask(object, request, asks) catch return null) {
         .whole => |whole| whole.tuple(),
         .other => |result| result,
     };
@@ -108,10 +109,20 @@ pub fn handler_of(function: *Object) ?*Object {
     return null;
 }
 
-/// Calls the application with a request. `native`: it is known to be a RequestCore.
-pub fn ask(object: *Object, request: *Object, native: bool) Error!Answer {
+/// Where a request comes from.
+pub const Asks = enum {
+    /// A connection, on its own thread; all its requests come this way, to one handler.
+    connection,
+    /// Elsewhere: a RequestCore.
+    core,
+    /// A stand-in for one, as tests and middleware may have.
+    stand_in,
+};
+
+/// Calls the application with a request.
+pub fn ask(object: *Object, request: *Object, asks: Asks) Error!Answer {
     const self = python.body(Body, object);
-    const environ = try environ_of(self, request, native);
+    const environ = try environ_of(self, request, asks);
     defer python.decref(environ);
     const pair = wsgi_call_object.Pair.begin(&self.spare, self.call_type.?, request) orelse return error.PythonRaised;
     defer pair.end(&self.spare);
@@ -128,11 +139,13 @@ pub fn ask(object: *Object, request: *Object, native: bool) Error!Answer {
     return .{ .other = other };
 }
 
-fn environ_of(self: *const Body, request: *Object, native: bool) Error!*Object {
-    const environ = c.PyDict_Copy(self.base.?) orelse return error.PythonRaised;
+fn environ_of(self: *const Body, request: *Object, asks: Asks) Error!*Object {
+    const shared = if (asks == .connection) try shared_of(self, request) else null;
+    const environ = c.PyDict_Copy(shared orelse self.base.?) orelse return error.PythonRaised;
     errdefer python.decref(environ);
-    if (native) try request_environ.fill_copy(request, environ) else try ask_to_fill(request, environ);
-    const input = input_of(self, request, native) orelse return error.PythonRaised;
+    if (asks == .stand_in) try ask_to_fill(request, environ) else try request_environ.fill_copy(request, environ);
+    if (asks != .stand_in and shared == null) try request_environ.put_peer(request, environ);
+    const input = input_of(self, request, asks != .stand_in) orelse return error.PythonRaised;
     defer python.decref(input);
     if (input != self.no_body.? and c.PyDict_SetItem(environ, names.wsgi_input, input) != 0) return error.PythonRaised;
     if (self.adjust.? != python.none) {
@@ -143,7 +156,18 @@ fn environ_of(self: *const Body, request: *Object, native: bool) Error!*Object {
     return environ;
 }
 
-/// A request that is no RequestCore: a stand-in, as tests and middleware may have.
+/// What a connection's environs have in common, made for its second one: many have but one request,
+/// and this takes a kilobyte. Borrowed; null for a first one.
+fn shared_of(self: *const Body, request: *Object) Error!?*Object {
+    const http = request_body.body(request).http.?;
+    if (http.environ != null or http.requests < 2) return http.environ;
+    const made = c.PyDict_Copy(self.base.?) orelse return error.PythonRaised;
+    errdefer python.decref(made);
+    try request_environ.put_peer(request, made);
+    http.environ = made;
+    return made;
+}
+
 fn ask_to_fill(request: *Object, environ: *Object) Error!void {
     const done = c.PyObject_VectorcallMethod(names._environ, &.{ request, environ }, 2, null) orelse return error.PythonRaised;
     python.decref(done);
