@@ -119,9 +119,7 @@ pub const Draft = struct {
     }
 
     noinline fn declare(self: *Draft, object: *Object, value: []const u8) Error!void {
-        for (value) |byte| if (!std.ascii.isDigit(byte)) return value_error("Content-Length: %R is no number", .{object});
-        const number = std.fmt.parseInt(u64, value, 10) catch
-            return value_error("Content-Length: %R is no number", .{object});
+        const number = number_of(value) orelse return value_error("Content-Length: %R is no number", .{object});
         if (self.declared) |before| if (before != number) {
             return value_error("two different values of Content-Length", .{});
         };
@@ -200,6 +198,17 @@ fn is(text: []const u8, comptime lower: []const u8) bool {
     if (text.len != lower.len) return false;
     const found: Letters = text[0..lower.len].*;
     return @reduce(.And, found | @as(Letters, @splat(0x20)) == @as(Letters, lower[0..lower.len].*));
+}
+
+/// A number in digits alone; null for anything else, and for one beyond 64 bits.
+fn number_of(text: []const u8) ?u64 {
+    var number: u64 = 0;
+    for (text) |byte| {
+        if (!std.ascii.isDigit(byte)) return null;
+        number = std.math.mul(u64, number, 10) catch return null;
+        number = std.math.add(u64, number, byte - '0') catch return null;
+    }
+    return if (text.len > 0) number else null;
 }
 
 /// A number in three digits, or 0.
