@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from peers import Notebook
 from raw import MATRIX, open_ring
+from supervised import APPLICATION, write
 
 from pyuring import Engine, Ring, Worker
 from pyuring.testing import serve
@@ -48,6 +49,13 @@ def run_python() -> RunPython:
         )
 
     return run
+
+
+@pytest.fixture
+def application(tmp_path: Path) -> Path:
+    """Return a directory with application.py, which tells its version and its process."""
+    write(tmp_path / "application.py", APPLICATION)
+    return tmp_path
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,9 +19,11 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from command import ROOT
-from peers import until
+from peers import read_exactly, until
 
 PATIENCE = 30.0
+FREE = ("--bind", "127.0.0.1:0")
+TWO = ("application:App", *FREE, "--processes", "2")
 READY = re.compile(r"pyuring: listening on (\S+) \(tier \w+, (\d+) process(?:es)?, .*\)")
 
 # Says which version it is and which process, then sends everything back.
@@ -182,3 +185,15 @@ def write(path: Path, text: str) -> None:
     if fresh.stat().st_mtime_ns <= before:
         os.utime(fresh, ns=(time.time_ns(), before + 10_000_000))
     fresh.replace(path)
+
+
+def who(peer: socket.socket) -> tuple[str, int]:
+    """Return the version and the process at the other end."""
+    peer.sendall(b"who\n")
+    answer = b""
+    while not answer.endswith(b"\n"):
+        piece = read_exactly(peer, 1)
+        assert piece, "the connection was lost"
+        answer += piece
+    version, pid = answer.split()
+    return version.decode(), int(pid)

@@ -13,31 +13,8 @@ from pathlib import Path
 
 import pytest
 from load import Load
-from peers import connect, echoes, read_exactly, read_to_end, refused, until
-from supervised import APPLICATION, Supervised, alive, at_a_standstill, gone, write
-
-STOPPING = "pyuring: stopping within 30 s; a second signal ends at once\n"
-FREE = ("--bind", "127.0.0.1:0")
-TWO = ("application:App", *FREE, "--processes", "2")
-
-
-@pytest.fixture
-def application(tmp_path: Path) -> Path:
-    """Return a directory with an application that tells its version and its process."""
-    write(tmp_path / "application.py", APPLICATION)
-    return tmp_path
-
-
-def who(peer: socket.socket) -> tuple[str, int]:
-    """Return the version and the process at the other end."""
-    peer.sendall(b"who\n")
-    answer = b""
-    while not answer.endswith(b"\n"):
-        piece = read_exactly(peer, 1)
-        assert piece, "the connection was lost"
-        answer += piece
-    version, pid = answer.split()
-    return version.decode(), int(pid)
+from peers import connect, echoes, read_exactly, read_to_end, until
+from supervised import APPLICATION, FREE, TWO, Supervised, at_a_standstill, gone, who, write
 
 
 def ask(address: str) -> tuple[str, int]:
@@ -256,47 +233,6 @@ def test_processes_that_die_at_once_are_not_started_without_end(application: Pat
         served.stop()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_drains_every_process(application: Path, number: signal.Signals) -> None:
-    with Supervised(*TWO, cwd=application) as served:
-        children = served.children()
-        peers = [connect(served.address) for _ in range(8)]
-        for peer in peers:
-            who(peer)
-            peer.sendall(b"half a line")
-        served.signal(number)
-        for peer in peers:
-            assert read_exactly(peer, 11) == b"half a line"
-            assert read_to_end(peer) == b""
-            peer.close()
-        assert served.wait() == 0
-        assert not any(alive(pid) for pid in children)
-        assert refused(served.address)
-        assert served.rest() == [STOPPING]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_ends_all_at_once(application: Path, number: signal.Signals) -> None:
-    with Supervised(*TWO, cwd=application) as served, connect(served.address) as peer:
-        children = served.children()
-        who(peer)
-        served.signal(number)
-        assert read_to_end(peer) == b""  # it drains, and waits for us to close as well
-        served.signal(number)
-        assert served.wait(5) == 128 + number
-        gone(*children)
-
-
-def test_a_drain_that_takes_too_long_is_cut_short(application: Path) -> None:
-    arguments = (*TWO, "--graceful-timeout", "0.5")
-    with Supervised(*arguments, cwd=application) as served, Load(served.address, 1, True) as load:
-        until(lambda: load.total() > 10, "answers")
-        began = time.monotonic()
-        served.signal(signal.SIGTERM)
-        assert served.wait() == 0
-        assert time.monotonic() - began < 10
-
-
 def test_ps_tells_the_parent_and_each_process_by_its_place(application: Path) -> None:
     def name(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text().strip()
@@ -319,29 +255,6 @@ def test_ps_tells_the_parent_and_each_process_by_its_place(application: Path) ->
         served.expect("3 processes")
         until(lambda: "pyuring-3" in [name(pid) for pid in served.children()], "the third")
         served.stop()
-
-
-def test_the_signals_of_a_terminal_reach_only_the_parent(application: Path) -> None:
-    with Supervised(*TWO, cwd=application, start_new_session=True) as served:
-        with connect(served.address) as peer:
-            who(peer)
-            os.killpg(served.process.pid, signal.SIGINT)
-            assert read_to_end(peer) == b""
-        assert served.wait() == 0
-        assert served.rest() == [STOPPING]
-
-
-def test_without_their_parent_the_processes_end(application: Path) -> None:
-    with Supervised(*TWO, cwd=application) as served, connect(served.address) as peer:
-        children = served.children()
-        who(peer)
-        peer.sendall(b"half a line")
-        served.process.kill()
-        assert read_exactly(peer, 11) == b"half a line"
-        assert read_to_end(peer) == b""
-        peer.close()
-        gone(*children)
-        assert refused(served.address)
 
 
 def test_a_process_that_is_told_to_end_is_followed_by_another(application: Path) -> None:
