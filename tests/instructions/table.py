@@ -30,17 +30,17 @@ class Budget(NamedTuple):
 BUILD = ((3, 13), True, False)
 
 BUDGETS = {
-    ("hello", "io_uring"): Budget(3151, 1142, 16.8),
-    ("headers", "io_uring"): Budget(5094, 1142, 16.8),
-    ("pipelined", "io_uring"): Budget(2136, 1071, 16.0),
-    ("post", "io_uring"): Budget(3668, 3629, 17.8),
-    ("wsgi", "io_uring"): Budget(4934, 6130, 110.8),
+    ("hello", "io_uring"): Budget(2550, 615, 3.8),
+    ("headers", "io_uring"): Budget(4502, 615, 3.8),
+    ("pipelined", "io_uring"): Budget(1513, 544, 3.0),
+    ("post", "io_uring"): Budget(3054, 3128, 6.8),
+    ("wsgi", "io_uring"): Budget(4108, 3914, 60.8),
     ("echo", "io_uring"): Budget(1043, 1372, 13.8),
-    ("hello", "epoll"): Budget(3384, 1142, 16.8),
-    ("headers", "epoll"): Budget(5327, 1142, 16.8),
-    ("pipelined", "epoll"): Budget(2150, 1071, 16.0),
-    ("post", "epoll"): Budget(3929, 3720, 17.8),
-    ("wsgi", "epoll"): Budget(5167, 6130, 110.8),
+    ("hello", "epoll"): Budget(2793, 615, 3.8),
+    ("headers", "epoll"): Budget(4772, 615, 3.8),
+    ("pipelined", "epoll"): Budget(1528, 544, 3.0),
+    ("post", "epoll"): Budget(3297, 3217, 6.8),
+    ("wsgi", "epoll"): Budget(4323, 3914, 60.8),
     ("echo", "epoll"): Budget(1276, 1371, 13.8),
 }
 
