@@ -16,7 +16,7 @@ from typing import Any
 import document
 import figures
 import report
-from figures import LEAST_NOISE, Cell, number
+from figures import FEW_ROUNDS, LEAST_NOISE, Cell, number
 from suite_scenarios import is_ours
 
 
@@ -74,23 +74,44 @@ def missing(old: dict[str, list[Cell]], new: dict[str, list[Cell]]) -> list[str]
 def ranking(old: list[Cell], new: list[Cell]) -> tuple[str, list[str]]:
     """`same`, `same but for noise` or `differs`, and the pairs that changed places.
 
-    A pair that overlaps in one of the runs is noise; one that is clearly ordered in both, and the
-    other way round, is not.
+    What a run's own tables mark as noise is noise, in whichever of the two runs it is: a pair is
+    ordered by a run only where figures.Cell.clearly_before says so. A pair that is ordered in both
+    runs, and not alike, differs. Which of the runs is OLD makes no difference. Of fewer than three
+    rounds nothing is ordered.
     """
-    common = [cell for cell in old if figures.named(new, cell.server)]
     other = {cell.server: cell for cell in new}
+    common = [cell for cell in old if cell.server in other]
     swapped, real = [], []
     for place, first in enumerate(common):
         for second in common[place + 1 :]:
             a, b = other[first.server], other[second.server]
-            if a.value <= b.value:
+            if first.value == second.value or a.value <= b.value:
                 continue
             swapped.append(f"{first.server} and {second.server}")
-            if first.clearly_before(second) and b.clearly_before(a):
+            told = min(len(cell.columns[cell.figure]) for cell in (first, second, a, b))
+            if told > FEW_ROUNDS and first.clearly_before(second) and b.clearly_before(a):
                 real.append(swapped[-1])
     if real:
         return "differs", real
     return ("same but for noise" if swapped else "same"), swapped
+
+
+def ordered(old: list[Cell], new: list[Cell]) -> tuple[int, int]:
+    """How many pairs of servers both runs order, of how many: what a ranking's sameness is of."""
+    other = {cell.server: cell for cell in new}
+    common = [cell for cell in old if cell.server in other]
+    count = 0
+    for place, first in enumerate(common):
+        for second in common[place + 1 :]:
+            a, b = other[first.server], other[second.server]
+            before = first.clearly_before(second) or second.clearly_before(first)
+            count += before and (a.clearly_before(b) or b.clearly_before(a))
+    return count, len(common) * (len(common) - 1) // 2
+
+
+def only_in_one(old: list[Cell], new: list[Cell]) -> list[str]:
+    """The servers that one of the runs has no figure of: they have no place in either ranking."""
+    return sorted({cell.server for cell in old} ^ {cell.server for cell in new})
 
 
 def told(found: list[Change]) -> str:
@@ -128,9 +149,14 @@ def compare(old: dict[str, Any], new: dict[str, Any], strict_ranking: bool = Fal
     differ = 0
     for scenario in before:
         if scenario in after:
-            word, pairs = ranking(before[scenario], after[scenario])
+            both = before[scenario], after[scenario]
+            word, pairs = ranking(*both)
             differ += word == "differs"
-            print(f"ranking {scenario}: {word}" + (f" ({', '.join(pairs)})" if pairs else ""))
+            line = f"ranking {scenario}: {word}" + (f" ({', '.join(pairs)})" if pairs else "")
+            told_of, all_pairs = ordered(*both)
+            line += f"; {told_of} of {all_pairs} pairs are clear in both"
+            alone = only_in_one(*both)
+            print(line + (f"; only in one run: {', '.join(alone)}" if alone else ""))
     slower = [one for one in found if one.verdict == "slower" and is_ours(one.old.server)]
     gone = missing(before, after)
     for one in slower:

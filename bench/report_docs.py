@@ -16,6 +16,7 @@ import figures
 import http_excluded
 import report
 import suite_plan
+import suite_scenarios
 from figures import Cell, number
 from harness import ROOT
 from suite_scenarios import SCENARIOS, SECTIONS
@@ -34,6 +35,11 @@ _COLUMNS = (
         "above 1 it needs more",
     ),
     ("load, core", "the load's own work for a unit, and how full that made its core"),
+    (
+        "≈",
+        "no order: it is not clear of the server above. Of clear ones no rounds overlap, and the "
+        "medians are more than 3 % apart",
+    ),
     (
         "⚠",
         "the load's core was full and the server's was not: the load was the limit. Such a server "
@@ -55,8 +61,9 @@ def page(found: dict[str, Any], source: str) -> str:
     """The whole page."""
     parts = [
         "# Performance",
-        f"Made by `nox -s bench` from [{source}](../bench/results/{source}), never by hand. What "
-        "the scenarios are and how the servers run is in [bench/README.md](../bench/README.md).",
+        f"Made by `nox -s bench` from [{source}](../bench/results/{source}), never by hand. The "
+        "command below a heading measures that alone, the whole is `nox -s bench`. What the "
+        "scenarios are and how the servers run is in [bench/README.md](../bench/README.md).",
         markdown(("", ""), ground(found)),
         "## Bars",
         bars(found),
@@ -77,7 +84,7 @@ def page(found: dict[str, Any], source: str) -> str:
 
 def _gist(key: str) -> list[str]:
     gist = figures.entry(key).gist
-    said = [f"`{key}`" + (f": {gist}." if gist else ".")]
+    said = [f"`{suite_scenarios.command(key)}`" + (f": {gist}." if gist else "")]
     if key in suite_plan.GROUP_REASON:
         said[0] += f" {suite_plan.GROUP_REASON[key].capitalize()}."
     return said
@@ -143,16 +150,20 @@ def rows(many: list[Cell]) -> tuple[list[str], list[list[str]]]:
     headers += ["rate/s", "load µs, core", "p50 µs", "p99 µs", "p99.9 µs", "RSS MiB"]
     headers += ["calls", ""]
     found = []
-    for cell in many:
+    for place, cell in enumerate(many):
         name = f"**{cell.server}**" if cell.server.startswith("pyuring") else cell.server
         load = f"{number(cell.median('load_us'))}, {(cell.median('load_busy') or 0) * 100:.0f} %"
-        row = [name, number(cell.median("cpu_us")), f"{cell.noise(cell.figure) * 100:.0f} %"]
+        few = len(cell.columns[cell.figure]) < 2
+        spread = "–" if few else f"{report.spread(cell.columns[cell.figure]) * 100:.0f} %"
+        row = [name, number(cell.median("cpu_us")), spread]
         row += [number(figures.ratio(cell, reference))]
         row += [number(figures.ratio(cell, floor))] if floor else []
         row += [number(cell.median("rate")), load if cell.median("load_us") else "–"]
         row += [number(cell.median(column)) for column in ("p50_us", "p99_us", "p999_us")]
         row += [number(cell.rss / 2**20 if cell.rss else None), number(cell.syscalls)]
-        found.append([*row, "⚠" if cell.client_bound else ""])
+        even = place > 0 and not many[place - 1].clearly_before(cell)
+        marks = ("≈" if even else "", "⚠" if cell.client_bound else "")
+        found.append([*row, " ".join(filter(None, marks))])
     return headers, found
 
 

@@ -29,6 +29,7 @@ from suite_scenarios import (
     STREAMS,
     TAIL,
     Entry,
+    command,
     is_ours,
 )
 
@@ -60,8 +61,9 @@ _KEY = (
 _HOW = (
     "Bars are the CPU time that the server's processes spend for one unit of work, the median of "
     "interleaved rounds: <b>shorter is better</b>. The thin line on a bar reaches from the least "
-    "to the most of its rounds; where two such lines overlap, the order is noise. Behind each bar: "
-    "the figure, its ratio to pyuring's, and the rate. An arrow (▸): longer than "
+    "to the most of its rounds; where two such lines overlap, or the bars are less than 3 % apart, "
+    "the order is noise. Behind each bar: the figure, its ratio to pyuring's, and the rate. An "
+    "arrow (▸): longer than "
     f"{CUT:g} times ours, cut off."
 )
 _MATRIX = (
@@ -191,7 +193,8 @@ def _matrix_cell(cell: Cell | None, reference: Cell | None) -> str:
 
 
 def _scenario(entry: Entry, many: list[Cell]) -> str:
-    gist = f"<p class='gist'>{html.escape(entry.gist)}</p>" if entry.gist else ""
+    words = f"{html.escape(entry.gist)} · " if entry.gist else ""
+    gist = f"<p class='gist'>{words}<code>{html.escape(command(entry.key))}</code></p>"
     plot = _dots(many) if entry.section == TAIL else _plot(entry, many)
     title = html.escape(entry.title[0].upper() + entry.title[1:])
     headers, rows = report_docs.rows(many)

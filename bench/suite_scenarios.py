@@ -77,6 +77,28 @@ SCENARIOS = (
 )
 BY_KEY = {entry.key: entry for entry in SCENARIOS}
 
+# What measures a scenario alone; for the others it takes a run of the suite.
+_ALONE = {
+    "slow-": "bench/http1.py --scenarios slow",
+    "idle-http-": "bench/beside_idle.py --kinds http --connections 10000",
+    "idle-echo-": "bench/beside_idle.py --kinds echo --connections 10000",
+    "churn": "bench/churn.py",
+    "ring-": "bench/lowlevel.py",
+    "tail-": "bench/suite.py",
+    "broadcast": "bench/suite.py",
+    "proxy-": "bench/suite.py",
+}
+
+
+def command(key: str) -> str:
+    """The command that measures the scenario, and little else where there is one for it."""
+    for begin, program in _ALONE.items():
+        if key.startswith(begin):
+            return f"python {program}"
+    program = "echo" if BY_KEY[key].section == ECHO else "http1"
+    return f"python bench/{program}.py --scenarios {key}"
+
+
 OURS = "pyuring"
 # The native floors: our ring and worker without Python; an epoll loop.
 FLOORS = ("floor", "epoll")

@@ -18,9 +18,12 @@ sys.path.append(str(BENCH))
 
 import compare  # noqa: E402
 import document  # noqa: E402
+import echo  # noqa: E402
 import figures  # noqa: E402
+import http_scenarios  # noqa: E402
 import report_docs  # noqa: E402
 import report_html  # noqa: E402
+import suite_scenarios  # noqa: E402
 
 
 def test_no_module_of_the_benchmarks_is_called_as_one_of_the_tests() -> None:
@@ -135,6 +138,91 @@ def test_a_ranking_differs_only_where_no_round_overlaps(run: dict[str, Any]) -> 
     assert ranked("pyuring", 1.03) == "same but for noise"
     assert ranked("uvicorn", 0.01) == "differs"
     assert compare.compare(run, changed(run, "full-64", "uvicorn", 0.01), True) == 1
+
+
+def two(first: tuple[float, ...], second: tuple[float, ...]) -> list[figures.Cell]:
+    """The cells of a run of two servers, the better one first."""
+    cells = [cell("full-64", "a", *first), cell("full-64", "b", *second)]
+    return figures.cells({"cells": cells})["full-64"]
+
+
+CLEAR, TURNED = two((5, 5.1, 5.2), (6, 6.1, 6.2)), two((6, 6.1, 6.2), (5, 5.1, 5.2))
+OVERLAPPING = two((5, 5.1, 6.1), (6, 6.1, 6.2))
+OVERLAPPING_TURNED = two((6, 6.1, 6.2), (5, 5.1, 6.1))
+CLOSE, CLOSE_TURNED = (
+    two((5, 5.01, 5.02), (5.03, 5.04, 5.05)),
+    two((5.03, 5.04, 5.05), (5, 5.01, 5.02)),
+)
+TIE = two((5, 5.1, 5.2), (5, 5.1, 5.2))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "verdict"),
+    [
+        (CLEAR, CLEAR, "same"),
+        (CLEAR, TURNED, "differs"),
+        (CLEAR, OVERLAPPING, "same"),
+        (CLEAR, OVERLAPPING_TURNED, "same but for noise"),
+        (OVERLAPPING, OVERLAPPING_TURNED, "same but for noise"),
+        (CLOSE, CLOSE_TURNED, "same but for noise"),
+        (CLEAR, CLOSE_TURNED, "same but for noise"),
+        (CLEAR, TIE, "same"),
+        (TIE, TURNED, "same"),
+        (two((5, 5.1), (6, 6.1)), two((6, 6.1), (5, 5.1)), "same but for noise"),
+        (CLEAR, two((6, 6.1), (5, 5.1)), "same but for noise"),
+    ],
+)
+def test_what_either_run_marks_as_noise_is_noise_whichever_comes_first(
+    one: list[figures.Cell], other: list[figures.Cell], verdict: str
+) -> None:
+    assert compare.ranking(one, other)[0] == verdict
+    assert compare.ranking(other, one)[0] == verdict
+
+
+def test_a_server_without_a_figure_is_before_nobody() -> None:
+    without, clear = two((), (6, 6.1, 6.2)), figures.named(CLEAR, "b")
+    nothing = figures.named(without, "a")
+    assert clear is not None
+    assert nothing is not None
+    assert not nothing.clearly_before(clear)
+    assert not clear.clearly_before(nothing)
+    assert compare.ranking(CLEAR, without)[0] != "differs"
+
+
+def test_a_ranking_says_of_how_many_pairs_and_who_is_in_one_run_only(
+    run: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = copy.deepcopy(run)
+    other["cells"] = [one for one in other["cells"] if one["server"] != "uvicorn"]
+    compare.compare(run, other, True)
+    said = capsys.readouterr().out
+    # The floor, pyuring and fastwsgi overlap one another.
+    assert "ranking full-64: same; 1 of 3 pairs are clear in both; only in one run: uvicorn" in said
+
+
+def test_of_two_rounds_no_small_change_is_told(run: dict[str, Any]) -> None:
+    short = copy.deepcopy(run)
+    for one in short["cells"]:
+        one["rounds"] = one["rounds"][:2]
+    assert compare.compare(short, changed(short, "64B", "pyuring", 1.2)) == 0
+    assert compare.compare(short, changed(short, "64B", "pyuring", 1.5)) == 1
+
+
+def test_each_scenario_names_a_command_that_knows_it() -> None:
+    known = {one.name for one in (*echo.SCENARIOS, *http_scenarios.SCENARIOS)} | {"slow"}
+    for entry in suite_scenarios.SCENARIOS:
+        python, program, *options = suite_scenarios.command(entry.key).split()
+        assert python == "python"
+        assert (BENCH.parent / program).exists()
+        if "--scenarios" in options:
+            assert options[options.index("--scenarios") + 1] in known
+
+
+def test_the_tables_mark_what_has_no_order(run: dict[str, Any]) -> None:
+    headers, rows = report_docs.rows(figures.cells(run)["full-64"])
+    assert headers[0] == "server"
+    marks = {row[0].strip("*"): row[-1] for row in rows}
+    assert marks == {"floor": "⚠", "pyuring": "≈", "fastwsgi": "≈", "uvicorn": ""}
 
 
 def test_a_cell_is_bound_by_its_client_when_only_that_one_has_no_time_left(

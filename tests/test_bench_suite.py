@@ -28,7 +28,7 @@ from harness import BenchError, Running, Server  # noqa: E402
 from http_session import Session  # noqa: E402
 from rounds import Rounds  # noqa: E402
 from suite import Suite  # noqa: E402
-from suite_plan import SMOKE  # noqa: E402
+from suite_plan import PLANS, SMOKE  # noqa: E402
 from tail import Tail  # noqa: E402
 
 SAMPLE = Sample(1000, 10**9, 5 * 10**8, 10**8, 0, 0, 1000, 2000)
@@ -232,6 +232,12 @@ def test_the_length_of_a_window_is_the_usual_one_after_a_tail_that_failed(
     with pytest.raises(OSError, match="went"):
         tail.run([], 2.0)
     assert three.seconds == 0.1
+
+
+def test_the_plans_keep_to_their_time() -> None:
+    # Of the estimate; a run takes less by a tenth or so, and its installation some minutes more.
+    assert PLANS["full"].estimate() < 57 * 60
+    assert PLANS["quick"].estimate() < 5 * 60
 
 
 def test_fewer_rounds_than_three_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
