@@ -58,6 +58,14 @@ class Sample:
         return self.server_cpu_ns / max(1, self.messages) / 1e3
 
     @property
+    def mistakes(self) -> str:
+        """What went wrong, in words; an empty string when nothing did."""
+        kinds = ("mismatches", "disconnects", "refused", "missing")
+        found = [f"{getattr(self, kind)} {kind}" for kind in kinds if getattr(self, kind)]
+        found += [] if self.messages else ["no reply"]
+        return ", ".join(found)
+
+    @property
     def load_us(self) -> float:
         """The load's own work per message, in microseconds."""
         return self.load_work_ns / max(1, self.messages) / 1e3

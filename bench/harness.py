@@ -56,6 +56,11 @@ def failure(error: BaseException) -> str:
     return str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
 
 
+def last_line(error: BaseException) -> str:
+    """The same in a line: the last one says it, as a traceback's does."""
+    return failure(error).strip().rpartition("\n")[2]
+
+
 @dataclass(frozen=True)
 class Server:
     """A server under test: how it is started and what is known about it."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 import http_excluded
 import http_servers
 from generator import Sample
-from harness import CELL_FAILURES, BenchError, Running, failure, put_to_sleep
+from harness import CELL_FAILURES, BenchError, Running, failure, last_line, put_to_sleep
 from http_load import Scenario, Turn, check, measure, reply_length, wrong_bytes
 from http_slow import Slow, app_alone_us, beside_slow_clients
 from rounds import Rounds
@@ -46,7 +46,7 @@ class Session:
                 python = http_servers.interpreter(name, self.python)
                 reason = http_servers.unavailable(name, python)
             except BenchError as error:  # its environment cannot be made
-                reason = str(error).strip().rpartition("\n")[2]
+                reason = last_line(error)
             if reason:
                 self.left_out[name] = reason
                 print(f"left out, not available here: {name} ({reason})", file=sys.stderr)
@@ -90,7 +90,9 @@ class Session:
             if name not in lengths:
                 lengths[name] = reply_length(one, scenario)
             if wrong_bytes(sample, scenario, lengths[name]):
-                raise BenchError(f"replies of another length than {lengths[name]}: {sample}")
+                count = f"{sample.messages} replies of {lengths[name]} bytes"
+                words = f"{count} were {sample.bytes} bytes"
+                raise BenchError(words)
             return sample
 
         wanted = [one for one in running if not self.excluded(one.server.name, scenario.name)]

@@ -28,7 +28,7 @@ process, one worker, no access log, the server alone on one core, the load on an
 compared byte by byte; a server with one wrong reply has no figure."""
 _COLUMNS = (
     ("CPU", "what the server's processes spent for a unit, user and system"),
-    ("±", "half the distance between the extremes of the rounds"),
+    ("±", "half the distance between the extremes of the rounds, of the figure before it"),
     (
         "× ours, × floor",
         "the figure to pyuring's, and to that of the floor (our ring and worker without Python): "
@@ -77,7 +77,8 @@ def page(found: dict[str, Any], source: str) -> str:
         if entries:
             parts += [f"## {section}", words]
         for entry in entries:
-            parts += [f"### {entry.title}", *_gist(entry.key), table(by_scenario[entry.key])]
+            title = entry.title[0].upper() + entry.title[1:]
+            parts += [f"### {title}", *_gist(entry.key), table(by_scenario[entry.key])]
     parts += ["## Left out", "\n".join(f"- {line}" for line in omissions(found))]
     return "\n\n".join(parts) + "\n"
 
@@ -143,28 +144,40 @@ def table(many: list[Cell]) -> str:
 
 
 def rows(many: list[Cell]) -> tuple[list[str], list[list[str]]]:
-    """One scenario's headers and rows."""
+    """One scenario's headers and rows; the figure that ranks comes first, with its spread."""
     entry = figures.entry(many[0].scenario)
     reference, floor = figures.ours(many), figures.floor(many)
-    headers = ["server", f"CPU µs/{entry.unit}", "±", "× ours", *(["× floor"] if floor else [])]
-    headers += ["rate/s", "load µs, core", "p50 µs", "p99 µs", "p99.9 µs", "RSS MiB"]
-    headers += ["calls", ""]
+    columns = {"cpu_us": f"CPU µs/{entry.unit}", "p999_us": "p99.9 µs"}
+    others = [column for column in columns if column != entry.figure]
+    headers = ["server", columns[entry.figure], "±", "× ours", *(["× floor"] if floor else [])]
+    headers += ["rate/s", "load µs, core", "p50 µs", "p99 µs", *(columns[one] for one in others)]
+    headers += ["RSS MiB", "calls", ""]
     found = []
     for place, cell in enumerate(many):
         name = f"**{cell.server}**" if cell.server.startswith("pyuring") else cell.server
         load = f"{number(cell.median('load_us'))}, {(cell.median('load_busy') or 0) * 100:.0f} %"
-        few = len(cell.columns[cell.figure]) < 2
-        spread = "–" if few else f"{report.spread(cell.columns[cell.figure]) * 100:.0f} %"
-        row = [name, number(cell.median("cpu_us")), spread]
+        rounds = cell.columns[cell.figure]
+        spread = f"{report.spread(rounds) * 100:.0f} %" if len(rounds) > 1 else "–"
+        row = [name, number(cell.median(entry.figure)), spread]
         row += [number(figures.ratio(cell, reference))]
         row += [number(figures.ratio(cell, floor))] if floor else []
         row += [number(cell.median("rate")), load if cell.median("load_us") else "–"]
-        row += [number(cell.median(column)) for column in ("p50_us", "p99_us", "p999_us")]
+        row += [number(cell.median(column)) for column in ("p50_us", "p99_us", *others)]
         row += [number(cell.rss / 2**20 if cell.rss else None), number(cell.syscalls)]
         even = place > 0 and not many[place - 1].clearly_before(cell)
         marks = ("≈" if even else "", "⚠" if cell.client_bound else "")
         found.append([*row, " ".join(filter(None, marks))])
-    return headers, found
+    return _without_empty(headers, found)
+
+
+def _without_empty(headers: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """A column in which nothing was measured is not shown."""
+    kept = [
+        index
+        for index, header in enumerate(headers)
+        if header in ("server", "±", "") or any(row[index] not in ("–", "") for row in rows)
+    ]
+    return [headers[index] for index in kept], [[row[index] for index in kept] for row in rows]
 
 
 def omissions(found: dict[str, Any]) -> list[str]:

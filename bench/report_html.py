@@ -56,14 +56,14 @@ _KEY = (
     '<span class="key native"></span>native, no Python'
     '<span class="key raw"></span>Python that does not parse'
     '<span class="key dash"></span>the floor: our ring and worker without Python'
-    '<span class="key striped"></span>limited by the load, not by the server</p>'
+    '<span class="key striped"></span>limited by the load, not by the server, in the tables ⚠</p>'
 )
 _HOW = (
     "Bars are the CPU time that the server's processes spend for one unit of work, the median of "
     "interleaved rounds: <b>shorter is better</b>. The thin line on a bar reaches from the least "
     "to the most of its rounds; where two such lines overlap, or the bars are less than 3 % apart, "
-    "the order is noise. Behind each bar: the figure, its ratio to pyuring's, and the rate. An "
-    "arrow (▸): longer than "
+    "the order is noise (≈ in the tables). Behind each bar: the figure, its ratio to pyuring's, "
+    "and the rate. An arrow (▸): longer than "
     f"{CUT:g} times ours, cut off."
 )
 _MATRIX = (

@@ -134,7 +134,7 @@ class Rounds:
             return
         self.found[name].setdefault(one.server.name, []).append(sample)
         if sample.errors or not sample.messages:
-            self.fail(one.server.name, name, str(sample))
+            self.fail(one.server.name, name, sample.mistakes)
 
     def _extras(self, one: Running, name: str, window: Window) -> None:
         calls = None

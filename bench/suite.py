@@ -40,6 +40,7 @@ from harness import (
     default_nice,
     exit_with,
     failure,
+    last_line,
     peers_python,
     serving,
 )
@@ -85,8 +86,7 @@ class Suite:
                 step()
             except Exception as error:  # whatever it is, the other steps' figures are worth more
                 traceback.print_exc(file=sys.stderr)
-                words = failure(error).strip().rpartition("\n")[2]
-                self.results.left_out[name.strip()] = f"ended early: {words}"
+                self.results.left_out[name] = f"ended early: {last_line(error)}"
             self.keep()
         self.say("done")
 
@@ -98,7 +98,7 @@ class Suite:
         try:
             self.peers = servers.python_for(self.plan.named(suite_plan.ECHO_SERVERS), self.python)
         except BenchError as error:
-            results.left_out["the loops of PyPI"] = str(error).strip().rpartition("\n")[2]
+            results.left_out["the loops of PyPI"] = last_line(error)
         pythons = [self.python, self.peers]
         pythons += [http_servers.interpreter(name, self.python) for name in self.available]
         # An environment of its own must not hide another's version of what both have.
@@ -190,7 +190,7 @@ class Suite:
                 try:
                     start = servers.start(stack, name, self.peers, self.nice, service)
                 except CELL_FAILURES as error:
-                    self.results.left_out[name] = failure(error)
+                    self.results.left_out[name] = last_line(error)
                     continue
                 started.append(start)
             yield started
@@ -247,7 +247,7 @@ class Suite:
         there += samples
         wrong = [one for one in samples if one.errors or not one.messages]
         if wrong:
-            self.rounds.fail(server, scenario, str(wrong[0]))
+            self.rounds.fail(server, scenario, wrong[0].mistakes)
 
     def low_level(self) -> None:
         """NOPs and reads; an operation's CPU time is the whole of the process's."""

@@ -77,21 +77,21 @@ SCENARIOS = (
 )
 BY_KEY = {entry.key: entry for entry in SCENARIOS}
 
-# What measures a scenario alone; for the others it takes a run of the suite.
+# What measures a scenario without the suite; the last are in nothing else.
 _ALONE = {
     "slow-": "bench/http1.py --scenarios slow",
     "idle-http-": "bench/beside_idle.py --kinds http --connections 10000",
     "idle-echo-": "bench/beside_idle.py --kinds echo --connections 10000",
     "churn": "bench/churn.py",
     "ring-": "bench/lowlevel.py",
-    "tail-": "bench/suite.py",
-    "broadcast": "bench/suite.py",
-    "proxy-": "bench/suite.py",
 }
+_SUITE = ("tail-", "broadcast", "proxy-")
 
 
 def command(key: str) -> str:
     """The command that measures the scenario, and little else where there is one for it."""
+    if key.startswith(_SUITE):
+        return "nox -s bench"
     for begin, program in _ALONE.items():
         if key.startswith(begin):
             return f"python {program}"

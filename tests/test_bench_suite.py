@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -191,6 +192,17 @@ def test_a_peer_that_crashes_costs_its_own_cell(three: Rounds, error: Exception,
     assert set(three.found["1KiB"]) == {"peer", "pyuring"}
     assert len(three.found["64B"]["pyuring"]) == 3
     assert three.mistaken == {"peer"}
+
+
+def test_what_went_wrong_is_told_in_words(three: Rounds) -> None:
+    samples = {
+        "wrong": replace(SAMPLE, mismatches=2, missing=1),
+        "silent": replace(SAMPLE, messages=0),
+        "right": SAMPLE,
+    }
+    servers = [running(name) for name in samples]
+    three.scenario("64B", servers, lambda one, *_: samples[one.server.name])
+    assert three.failed == ["wrong, 64B: 2 mismatches, 1 missing", "silent, 64B: no reply"]
 
 
 def test_a_check_that_crashes_costs_its_own_cell(three: Rounds) -> None:
