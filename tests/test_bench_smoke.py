@@ -142,7 +142,7 @@ def test_the_suite_measures_and_tells_of_it(tmp_path: Path) -> None:
 
 
 def test_features_compares_a_variant_and_two_ways_of_doing_one_thing() -> None:
-    arguments = ("--rounds", "1", "--seconds", "0.1", "--scenarios", "64B")
+    arguments = ("--rounds", "1", "--seconds", "0.3", "--scenarios", "64B")
     pairs = ("the same twice", "registered files")
     found = bench("features.py", *arguments, "--variants", "epoll", "--pairs", ",".join(pairs))
     assert found["failed"] == []
