@@ -132,7 +132,7 @@ fn start_file(worker: anytype, connection: *Connection) bool {
         if (piece.file < 0) return start(worker, connection);
         const wanted = @min(piece.data.len - connection.sent, left);
         const offset = piece.offset + connection.sent;
-        const result = worker.ring.send_file(connection.fd, piece.file, offset, wanted);
+        const result = send_part(worker, connection.fd, piece.file, offset, wanted);
         if (result == kernel.negative(.INTR)) continue;
         if (result == kernel.negative(.AGAIN)) return poll_room(worker, connection);
         if (result < 0) {
@@ -151,6 +151,18 @@ fn start_file(worker: anytype, connection: *Connection) bool {
     if (connection.queue_first == null) return true;
     connection.file_turn = turn;
     return false;
+}
+
+/// A call that takes longer than giving the interpreter's lock away and taking it again: nobody else's
+/// Python waits for it, nor for a disk that has to be read.
+const long_call_min = 64 * 1024;
+
+fn send_part(worker: anytype, socket: i32, file: i32, offset: u64, count: usize) i32 {
+    if (count < long_call_min) return worker.ring.send_file(socket, file, offset, count);
+    worker.handler.before_wait();
+    defer worker.handler.after_wait();
+    defer worker.now_ns = worker.ring.now_ns(); // its time is no gap in which the worker was away
+    return worker.ring.send_file(socket, file, offset, count);
 }
 
 fn poll_room(worker: anytype, connection: *Connection) bool {

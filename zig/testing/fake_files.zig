@@ -18,13 +18,15 @@ pub fn pattern(stream: u64, position: u64) u8 {
 /// Far from the numbers of sockets, so that neither is taken for the other.
 const first_file = 1 << 24;
 
-/// What one call costs on the virtual clock.
-const call_ns = 200;
+/// From so many bytes on a call takes long enough for others to wait for the handler's lock.
+const long_call_min = 64 * 1024;
 
 const File = struct { stream: u64, end: u64 = std.math.maxInt(u64), open: bool = true };
 
 pub const Files = struct {
     list: std.ArrayList(File) = .empty,
+    /// What one call costs on the virtual clock.
+    call_ns: u64 = 200,
 
     /// A descriptor of its own for each, never used twice.
     pub fn open(self: *Files, allocator: std.mem.Allocator, stream: u64) i32 {
@@ -50,7 +52,7 @@ pub const Files = struct {
 /// How many bytes the socket took, or -errno: what ring.zig's `send_file` says.
 pub fn send(kernel: anytype, fd: i32, file: i32, offset: u64, count: usize) i32 {
     kernel.counts.file_sends += 1;
-    kernel.pass(call_ns);
+    kernel.pass(kernel.files.call_ns);
     const socket = switch (kernel.network.find(fd)) {
         .socket => |socket| socket,
         else => {
@@ -65,6 +67,8 @@ pub fn send(kernel: anytype, fd: i32, file: i32, offset: u64, count: usize) i32 
     if (socket.sender != null) kernel.violated("a file is sent beside a send", socket.id);
     if (socket.taint.aborted) kernel.violated("a file is sent after the abort", socket.id);
     if (count == 0) kernel.violated("a send of nothing", socket.id);
+    if (count >= long_call_min and !kernel.unlocked) kernel.violated("others wait for a long send", socket.id);
+    if (count < long_call_min and kernel.unlocked) kernel.violated("the lock is given away for little", socket.id);
     if (kernel.strikes(.file_interrupt)) return negative(.INTR);
     if (kernel.strikes(.file_again)) return negative(.AGAIN);
     if (kernel.strikes(.file_error)) {

@@ -92,6 +92,8 @@ pub const Kernel = struct {
     reader: ?u32 = null,
     /// What the engine says its next deadline is: a wait must not go beyond it (F7).
     wake_by_ns: u64 = std.math.maxInt(u64),
+    /// The handler's lock is others' to take: between its `before_wait` and `after_wait`.
+    unlocked: bool = false,
     /// So many receives are refused when they are submitted, each the end of its batch (F1).
     refused_receives: u32 = 0,
     /// So many who wait in a backlog hang up before they are accepted.

@@ -20,10 +20,12 @@ pub const Handler = struct {
 
     pub fn before_wait(self: *Handler) void {
         self.app.kernel.wake_by_ns = self.deadlines.next() orelse std.math.maxInt(u64);
+        self.app.kernel.unlocked = true;
     }
 
     pub fn after_wait(self: *Handler) void {
         self.app.kernel.wake_by_ns = std.math.maxInt(u64);
+        self.app.kernel.unlocked = false;
     }
 
     pub fn connected(self: *Handler, worker: anytype, connection: *Connection, index: ?u32) void {
@@ -155,6 +157,7 @@ pub const Handler = struct {
 
     pub fn drained(self: *Handler, worker: anytype, connection: *Connection) void {
         const session = self.session_of(connection);
+        if (self.app.kernel.unlocked) self.app.violated("told of room without the lock", session);
         if (!session.congested) self.app.violated("drained without being congested", session);
         session.congested = false;
         switch (session.mode) {
@@ -180,6 +183,7 @@ pub const Handler = struct {
     }
 
     pub fn release(self: *Handler, owner: usize) void {
+        if (self.app.kernel.unlocked) self.app.kernel.violated("released without the lock", owner);
         self.app.owners.give(Owner.of(owner));
     }
 };

@@ -260,6 +260,22 @@ test "a drain waits for a file, as long as its client takes some" {
 /// What send.zig gives a file in one go.
 const part_most = 1 << 20;
 
+test "deadlines are kept beside a file that a slow disk holds up in every turn" {
+    const model = try rows.start(.{}, .sink);
+    defer model.destroy();
+    const idle = try rows.open(model);
+    const idle_session = rows.session_of(model, idle);
+    const size = 64 * part_most;
+    const socket, const session = try open(model, size);
+    try reply(model, session, 0, size, 0);
+    model.kernel.files.call_ns = 60 * rows.ms;
+    model.worker.drain(10 * rows.ms);
+    model.turns(10);
+    try expect(idle_session.state == .lost and session.state == .live);
+    try expect(socket.outbound.length() > 0 and model.kernel.counts.file_bytes < size);
+    try rows.end(model);
+}
+
 test "a file that went into the socket whole leaves nothing to wait for" {
     const model = try rows.start(.{}, .sink);
     defer model.destroy();
