@@ -125,6 +125,7 @@ OBJECT_SYMBOLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pyuring_worker_create": (_handle, (ctypes.POINTER(WorkerConfig), _object, _object)),
     "pyuring_worker_listen": (_i32, (_handle, _i32, _object)),
     "pyuring_worker_serve_http": (_i32, (_handle, ctypes.POINTER(HttpConfig), _object)),
+    "pyuring_request_alone": (_object, (_object, ctypes.POINTER(HttpConfig), _object, _object)),
     "pyuring_worker_unlisten": (None, (_handle,)),
     "pyuring_worker_turn": (_i32, (_handle, ctypes.c_int64)),
     "pyuring_worker_stay_awake": (None, (_handle,)),
@@ -264,6 +265,13 @@ def probe() -> Profile:
     profile = Profile()
     lib.pyuring_probe(ctypes.byref(profile))
     return profile
+
+
+def http_config(settings: dict[str, int]) -> HttpConfig:
+    """Return the struct for `HttpConfig.native_settings`."""
+    rest = dict(settings)
+    limits = {name: rest.pop(name) for name, *_ in HttpLimits._fields_}
+    return HttpConfig(limits=HttpLimits(**limits), **rest)
 
 
 def read_metrics(handle: int) -> dict[str, Any]:

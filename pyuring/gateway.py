@@ -66,9 +66,7 @@ class Gateway:
 
     def attach(self) -> None:
         """Register with the native worker: listeners with this gateway as factory speak HTTP."""
-        settings = self.config.native_settings()
-        limits = {name: settings.pop(name) for name, *_ in _native.HttpLimits._fields_}
-        native = _native.HttpConfig(limits=_native.HttpLimits(**limits), **settings)
+        native = _native.http_config(self.config.native_settings())
         _native.pylib.pyuring_worker_serve_http(self.worker.handle, native, self)
 
     def close(self, timeout: float | None = 0.0) -> bool:

@@ -80,6 +80,15 @@ def test_an_exception_is_raised_at_the_end_of_a_test() -> None:
         ask(broken, "GET", "/")
 
 
+def test_the_tests_that_are_shown_pass() -> None:
+    app = block("Hello, {name}!\\n")["app"]
+    for with_text in ("test_hello_alone", "HTTPConnection(engine.address)"):
+        shown = block(with_text)
+        shown["app"] = app
+        ran = [shown[name]() for name in list(shown) if name.startswith("test_")]
+        assert ran
+
+
 SERVE = """
 import signal, pyuring
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it

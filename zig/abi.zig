@@ -9,6 +9,7 @@ const probe = @import("probe.zig");
 const python_worker = @import("python_worker.zig");
 const ring_types = @import("ring_types.zig");
 const transport_object = @import("transport_object.zig");
+const request_body = @import("request_body.zig");
 const request_object = @import("request_object.zig");
 const wsgi_object = @import("wsgi_object.zig");
 const Config = @import("worker_config.zig").Config;
@@ -101,6 +102,20 @@ export fn pyuring_worker_listen(worker: *PythonWorker, fd: i32, factory: *python
 /// Before `listen` with `gateway` as the factory: its connections speak HTTP. -1 with an exception.
 export fn pyuring_worker_serve_http(worker: *PythonWorker, config: *const HttpConfig, gateway: *python.Object) i32 {
     return if (worker.handler.http.serve(gateway, config)) 0 else -1;
+}
+
+/// A request without a connection, from a whole head and a body; null with an exception set.
+export fn pyuring_request_alone(
+    request_type: *python.Object,
+    config: *const HttpConfig,
+    head: *python.Object,
+    content: *python.Object,
+) ?*python.Object {
+    const bytes = python.bytes_view(head) orelse {
+        python.c.PyErr_SetString(python.exc.PyExc_TypeError.*, "a head is bytes");
+        return null;
+    };
+    return request_body.create_alone(request_type, &config.limits, bytes, content);
 }
 
 /// Forgets every listening socket, once accepting has stopped.

@@ -136,11 +136,52 @@ pub fn create(
     const object = take(spare) orelse new(request_type, worker) orelse return null;
     const self = body(object);
     const hooks = self.hooks;
+    fill(self, head, bytes);
+    self.home = worker.handler.protocols.home;
+    self.worker = worker;
+    self.http = http;
+    self.hooks = hooks;
+    if (python.free_threaded() and !self.own()) {
+        python.decref(object);
+        return c.PyErr_NoMemory();
+    }
+    return object;
+}
+
+/// A request that no connection has, as it is once the exchange is over: for tests of handlers.
+/// Null with an exception set: ValueError for what would be refused.
+pub fn create_alone(request_type: *Object, limits: *const http1.Limits, bytes: []const u8, content: *Object) ?*Object {
+    var parser: http1.HeadParser = undefined;
+    parser.reset();
+    switch (parser.feed(bytes, limits)) {
+        .done => |length| if (length == bytes.len) {
+            const object = c.PyType_GenericAlloc(request_type, 0) orelse return null;
+            const self = body(object);
+            fill(self, &parser.head, bytes);
+            self.set_content(python.incref(content));
+            if (self.own()) return object;
+            python.decref(object);
+            return c.PyErr_NoMemory();
+        },
+        .failed => |failure| return c.PyErr_Format(
+            python.exc.PyExc_ValueError.*,
+            "%s: the server would answer %d",
+            failure.reason.text().ptr,
+            @as(c_int, failure.status),
+        ),
+        .more => {},
+    }
+    c.PyErr_SetString(python.exc.PyExc_ValueError.*, "that is not one request's head");
+    return null;
+}
+
+/// Makes it the request of this head, with no connection and no hooks yet.
+fn fill(self: *Body, head: *const http1.Head, bytes: []const u8) void {
     self.* = .{
-        .home = worker.handler.protocols.home,
-        .worker = worker,
-        .http = http,
-        .hooks = hooks,
+        .home = protocol_handler.this_thread(),
+        .worker = null,
+        .http = null,
+        .hooks = null,
         .bytes = bytes.ptr,
         .fields = &head.fields,
         .block = null,
@@ -160,11 +201,6 @@ pub fn create(
         .guard = .{},
         .waking = .{},
     };
-    if (python.free_threaded() and !self.own()) {
-        python.decref(object);
-        return c.PyErr_NoMemory();
-    }
-    return object;
 }
 
 /// The spare one, unless the collector's list of objects has shown it to somebody meanwhile.
