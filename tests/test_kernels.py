@@ -8,10 +8,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
 import zipfile
+from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -285,3 +287,22 @@ def test_the_page_tells_of_the_kernels_that_are_asked() -> None:
     named = [line.split(" | ")[0].lstrip("| ") for line in results.splitlines() if " | " in line]
     for wanted in session.KERNELS:
         assert wanted.series in named or wanted.series == debian.NEWEST
+
+
+def test_the_page_says_when_it_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (day,) = re.findall(r" Measured on (\S+)\.$", session.PAGE.read_text("utf-8"), re.M)
+    assert date(2026, 11, 24) <= date.fromisoformat(day)
+    page = tmp_path / "kernels.md"
+    page.write_text(session.PAGE.read_text("utf-8").replace(day, "2001-02-03"), "utf-8")
+    monkeypatch.setattr(session, "ROOT", tmp_path)
+    monkeypatch.setattr(session, "PAGE", page)
+    found = {"release": "6.1.0", "crash": "none"}
+    row = table.Row(Wanted("6.1", "HIGH"), None, outcome.Outcome("panicked", (), found, 30.0))
+    monkeypatch.setattr(session, "session", lambda wanted, options: [row])
+    days = {datetime.now(timezone.utc).date()}
+    assert session.main(["--wheel", "none", "--accel", "tcg"]) in (0, 1)
+    days.add(datetime.now(timezone.utc).date())  # midnight may have come
+    (written,) = re.findall(r" Measured on (\S+)\.$", page.read_text("utf-8"), re.M)
+    assert date.fromisoformat(written) in days

@@ -11,6 +11,7 @@ import platform
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime, timezone
 from pathlib import Path
 
 from kernels import initramfs, machine, outcome, table
@@ -44,10 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = [known.get(series, Wanted(series, "HIGH")) for series in options.series] or KERNELS
     rows = session(wanted, options)
     if not options.series and any(row.outcome.answers for row in rows):
-        PAGE.write_text(
-            table.put_into(PAGE.read_text("utf-8"), table.render(rows, told(options.accel))),
-            "utf-8",
-        )
+        how = told(options.accel, datetime.now(timezone.utc).date())
+        page = table.put_into(PAGE.read_text("utf-8"), table.render(rows, how))
+        PAGE.write_text(page, "utf-8")
         print(f"wrote {PAGE.relative_to(ROOT)}", flush=True)
     for row in rows:
         print(f"{row.wanted.series:8} {row.outcome.kind}")
@@ -113,12 +113,12 @@ def report(row: table.Row) -> table.Row:
     return row
 
 
-def told(accel: str) -> str:
-    """Return a sentence about the machines."""
+def told(accel: str, day: date) -> str:
+    """Return a sentence about the machines, and when they ran."""
     how = "on KVM" if accel == "kvm" else "emulated (TCG)"
     return (
         f"Machines of two processors and {machine.MEMORY_MIB} MiB, {how};"
-        f" CPython {platform.python_version()}."
+        f" CPython {platform.python_version()}. Measured on {day.isoformat()}."
     )
 
 
