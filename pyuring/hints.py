@@ -19,6 +19,7 @@ _ALIKE = 0.75  # TEIR is so much like TIER; the variables of our tests and build
 _WAITING = "there is one kind of worker; handlers that wait have --threads"
 _STDERR = "what goes wrong is told on stderr"
 _MANAGER = "that is for a service manager or the container"
+_GROUP = "is it --user USER:GROUP?"
 _TLS = "TLS is for a proxy in front"
 _NOTHING = "there is nothing to choose here: leave it out"
 
@@ -50,10 +51,9 @@ _ELSEWHERE: Mapping[str, str] = {
     "--preload": "each process imports the application itself",
     "-D": _MANAGER,
     "--daemon": _MANAGER,
-    "-u": _MANAGER,
-    "--user": _MANAGER,
-    "-g": _MANAGER,
-    "--group": _MANAGER,
+    "-u": "is it --user?",
+    "-g": _GROUP,
+    "--group": _GROUP,
     "--certfile": _TLS,
     "--keyfile": _TLS,
     "--ssl-certfile": _TLS,
