@@ -169,7 +169,9 @@ def main(what: str, rounds: str, seed: str) -> None:
             print(f"round {number} of {what}, seed {seed}")
             raise
         faulthandler.cancel_dump_traceback_later()
-    left = [t for t in threading.enumerate() if t.name.startswith("pyuring-worker")]
+    # One whose start() was interrupted before there was a thread stays in the list, and is none.
+    workers = [t for t in threading.enumerate() if t.name.startswith("pyuring-worker")]
+    left = [thread for thread in workers if thread.ident is not None]
     for thread in left:
         thread.join(5)
     with contextlib.suppress(ValueError):
