@@ -39,6 +39,10 @@ fn HandlerType(comptime Answer: type) type {
         pub fn accept_failed(_: *Handler, _: *Worker, _: u32, _: i32) void {}
         pub fn close_failed(_: *Handler, _: *Worker, _: i32) void {}
         pub fn deaf(_: *Handler, _: *Worker, _: i32) void {}
+        pub fn block(_: *Handler, _: *Worker, _: *engine.Connection) ?engine.Target {
+            return null;
+        }
+
         pub fn target(_: *Handler, _: *Worker, _: *engine.Connection) ?engine.Target {
             return null;
         }

@@ -147,6 +147,23 @@ RECEIVE = (
         "    if (ON) connection.hold_first(piece) else connection.hold(piece);",
     ),
     Canary(
+        "receives_in_bulk_beside_a_receive", "D", "F32", 100, "bulk.zig",
+        "    assert(connection.receive != .none and connection.target == null);",
+        "    if (ON) connection.receive = .none;\n"
+        "    if (ON) _ = arm(worker, connection);\n"
+        "    assert(connection.receive != .none and connection.target == null);",
+    ),
+    Canary(
+        "receives_in_bulk_while_paused", "D", "F33", 1000, "bulk.zig",
+        " or !receive.wanted(connection)) return; // the bytes wait",
+        " or (!receive.wanted(connection) and !ON)) return; // the bytes wait",
+    ),
+    Canary(
+        "takes_an_end_in_bulk_for_nothing", "D", "F32", 100, "bulk.zig",
+        "    if (result <= 0) return receive.ended(",
+        "    if (result == 0 and ON) return;\n    if (result <= 0) return receive.ended(",
+    ),
+    Canary(
         "releases_a_target_early", "D", "F38", 1000, "receive.zig",
         "        connection.receive = .cancelling;",
         "        connection.receive = .cancelling;\n"
@@ -212,10 +229,10 @@ TIME = (
     ),
     Canary(
         "puts_off_the_end_of_lingering", "F", "F44", 100, "receive.zig",
-        "        take(worker, connection, buffer[0..length]);",
-        "        take(worker, connection, buffer[0..length]);\n"
-        "        if (ON and connection.phase == .lingering)\n"
-        "            connection.phase_until_ns = worker.now_ns + worker.config.linger_timeout_ns;",
+        "    take(worker, connection, data);",
+        "    take(worker, connection, data);\n"
+        "    if (ON and connection.phase == .lingering)\n"
+        "        connection.phase_until_ns = worker.now_ns + worker.config.linger_timeout_ns;",
     ),
     Canary(
         "takes_who_only_reads_for_idle", "F", "F44", 1000, "timing.zig",

@@ -61,7 +61,8 @@ pub const Address = struct {
 };
 
 /// Memory of the handler's that a receive goes into, instead of a buffer of the worker's: lent to
-/// the kernel from the receive's submission to its completion, and released then.
+/// the kernel from the receive's submission to its completion, and released then. One for a receive
+/// in bulk (bulk.zig) is made and released within the completion that it is received in.
 pub const Target = struct {
     memory: []u8,
     owner: usize,
@@ -147,7 +148,15 @@ pub const Connection = struct {
         busy: bool = false,
         /// The connection speaks HTTP: its events go to the HTTP handler.
         http: bool = false,
-        _: u15 = 0,
+        /// Its bytes are received in blocks of the handler's (bulk.zig).
+        bulk: bool = false,
+        /// ... and never are: the handler has no use for them, or has none.
+        no_bulk: bool = false,
+        /// What is in flight in a receive's place is a wait for bytes.
+        awaits_bytes: bool = false,
+        /// Small receives in a row, in bulk.
+        bulk_shorts: u4 = 0,
+        _: u8 = 0,
     };
 
     pub fn queue(self: *Connection, piece: *Piece) void {

@@ -100,7 +100,11 @@ pub const Interest = struct {
     /// The place where an entry is to wait, or null without memory for it.
     pub fn place_of(self: *Interest, sqe: *const Sqe) ?*Pending {
         const descriptor = self.find(sqe.fd) orelse self.grow(sqe.fd) orelse return null;
-        const reads = sqe.opcode == .RECV or sqe.opcode == .ACCEPT or sqe.opcode == .READ;
+        const reads = switch (sqe.opcode) {
+            .RECV, .ACCEPT, .READ => true,
+            .POLL_ADD => sqe.rw_flags & linux.POLL.IN != 0,
+            else => false,
+        };
         return if (reads) &descriptor.reader else &descriptor.writer;
     }
 

@@ -140,7 +140,7 @@ pub const EpollRing = struct {
         const either = events & (EPOLL.ERR | EPOLL.HUP);
         const before = self.cq_tail;
         const nobody = descriptor.is_unwanted(events);
-        if (descriptor.reader.is_there() and events & EPOLL.IN | either != 0) self.read(fd, &descriptor.reader);
+        if (descriptor.reader.is_there() and events & EPOLL.IN | either != 0) self.read(fd, &descriptor.reader, events);
         if (descriptor.writer.is_there() and events & EPOLL.OUT | either != 0) {
             self.write(fd, &descriptor.writer, events);
             // A socket has room nearly always: the next wait would end for nothing.
@@ -206,7 +206,10 @@ pub const EpollRing = struct {
         self.post(sqe.user_data, kernel.negative(.NOENT), 0);
     }
 
-    fn read(self: *EpollRing, fd: i32, pending: *Pending) void {
+    fn read(self: *EpollRing, fd: i32, pending: *Pending, events: u32) void {
+        if (pending.opcode == .POLL_ADD) {
+            return self.finish(pending, @intCast(events & (EPOLL.IN | EPOLL.ERR | EPOLL.HUP)));
+        }
         var shots: u32 = 0;
         while (shots < shots_max) : (shots += 1) {
             if (shots > 0) {
@@ -249,8 +252,9 @@ pub const EpollRing = struct {
         }
         // The buffer is the worker's from here until it recycles it.
         buffers.head +%= 1;
-        const flags = linux.IORING_CQE_F_BUFFER | @as(u32, entry.bid) << linux.IORING_CQE_BUFFER_SHIFT;
-        self.shot(pending, result, flags);
+        const more: u32 = if (result == size and kernel.has_bytes(fd)) linux.IORING_CQE_F_SOCK_NONEMPTY else 0;
+        const bid = @as(u32, entry.bid) << linux.IORING_CQE_BUFFER_SHIFT;
+        self.shot(pending, result, linux.IORING_CQE_F_BUFFER | bid | more);
         return pending.is_there() and result == size;
     }
 
@@ -294,6 +298,11 @@ pub const EpollRing = struct {
 
     fn room(self: *const EpollRing) usize {
         return self.cqes.len - self.cq_ready();
+    }
+
+    /// Receives what lies in a socket: how much it was, 0 at its end, or -errno. Never blocks.
+    pub fn receive_now(_: *EpollRing, socket: i32, memory: []u8) i32 {
+        return kernel.receive(socket, @intFromPtr(memory.ptr), memory.len);
     }
 
     /// A connection that waits in a listener's queue, or -EAGAIN; never blocks.

@@ -81,6 +81,7 @@ pub const HttpHandler = struct {
         if (self.gateway.?.config.proxy_protocol != 0) http_input.expect_preamble(worker, http);
         connection.user = http;
         connection.flags.http = true;
+        connection.flags.no_bulk = true; // large bodies have targets
         http_input.settle(worker, http);
     }
 

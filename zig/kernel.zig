@@ -173,6 +173,12 @@ pub fn read(fd: i32, address: u64, count: usize) i32 {
     return result_of(linux.read(fd, @ptrFromInt(address), count));
 }
 
+/// Whether bytes lie in a socket.
+pub fn has_bytes(socket: i32) bool {
+    var count: i32 = 0;
+    return ok(result_of(linux.ioctl(socket, linux.T.FIONREAD, @intFromPtr(&count)))) and count > 0;
+}
+
 pub fn receive(socket: i32, address: u64, count: usize) i32 {
     return result_of(linux.recvfrom(socket, @ptrFromInt(address), count, linux.MSG.DONTWAIT, null, null));
 }

@@ -12,6 +12,7 @@ const python = @import("python.zig");
 const python_errors = @import("python_errors.zig");
 const closing = @import("closing.zig");
 const fork_marker = @import("fork_marker.zig");
+const protocol_block = @import("protocol_block.zig");
 const transport_body = @import("transport_body.zig");
 const transport_object = @import("transport_object.zig");
 const connection_module = @import("connection.zig");
@@ -42,7 +43,7 @@ const Names = struct {
     connection_lost: *Object,
     exception: *Object,
 };
-var names: Names = undefined;
+pub var names: Names = undefined;
 var names_ready = false;
 
 pub fn init_names() error{PythonRaised}!void {
@@ -137,13 +138,34 @@ pub const ProtocolHandler = struct {
     }
 
     pub fn received(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection, data: []const u8) void {
+        if (connection.target != null) return protocol_block.received(self, worker, connection, data);
         const body = transport_body.body_of(connection);
         if (body.shape.buffered) return self.received_buffered(worker, connection, data);
         const bytes = c.PyBytes_FromStringAndSize(data.ptr, @intCast(data.len)) orelse
             return self.fail(worker, connection, "data_received");
         defer python.decref(bytes);
+        self.deliver(worker, connection, body, bytes);
+    }
+
+    pub inline fn deliver(
+        self: *ProtocolHandler,
+        worker: *PythonWorker,
+        connection: *Connection,
+        body: *const transport_body.Body,
+        bytes: *Object,
+    ) void {
         const result = call(self, body.protocol.?, names.data_received, bytes) orelse
             return self.fail(worker, connection, "data_received");
+        python.decref(result);
+    }
+
+    pub fn updated(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection, length: usize) void {
+        const count = c.PyLong_FromLongLong(@intCast(length)) orelse
+            return self.fail(worker, connection, "buffer_updated");
+        defer python.decref(count);
+        const protocol = transport_body.body_of(connection).protocol.?;
+        const result = call(self, protocol, names.buffer_updated, count) orelse
+            return self.fail(worker, connection, "buffer_updated");
         python.decref(result);
     }
 
@@ -160,33 +182,11 @@ pub const ProtocolHandler = struct {
             if (connection.flags.paused) return self.hold_rest(worker, connection, rest);
             const body = transport_body.body_of(connection);
             if (!body.shape.buffered) return self.received(worker, connection, rest);
-            const taken = self.fill_buffer(body.protocol.?, rest) orelse
+            const taken = protocol_block.fill(self, body.protocol.?, rest) orelse
                 return self.fail(worker, connection, "get_buffer");
             rest = rest[taken..];
-            const count = c.PyLong_FromLongLong(@intCast(taken)) orelse
-                return self.fail(worker, connection, "buffer_updated");
-            defer python.decref(count);
-            const result = call(self, body.protocol.?, names.buffer_updated, count) orelse
-                return self.fail(worker, connection, "buffer_updated");
-            python.decref(result);
+            self.updated(worker, connection, taken);
         }
-    }
-
-    fn fill_buffer(self: *ProtocolHandler, protocol: *Object, data: []const u8) ?usize {
-        const hint = c.PyLong_FromLongLong(@intCast(data.len)) orelse return null;
-        defer python.decref(hint);
-        const target = call(self, protocol, names.get_buffer, hint) orelse return null;
-        defer python.decref(target);
-        var view = python.Buffer{};
-        if (c.PyObject_GetBuffer(target, &view, python.PyBUF_WRITABLE) != 0) return null;
-        defer c.PyBuffer_Release(&view);
-        if (view.len <= 0) {
-            c.PyErr_SetString(python.exc.PyExc_RuntimeError.*, "get_buffer() returned an empty buffer");
-            return null;
-        }
-        const count = @min(data.len, @as(usize, @intCast(view.len)));
-        @memcpy(view.buf.?[0..count], data[0..count]);
-        return count;
     }
 
     fn hold_rest(self: *ProtocolHandler, worker: *PythonWorker, connection: *Connection, rest: []const u8) void {
@@ -215,10 +215,7 @@ pub const ProtocolHandler = struct {
     ) void {
         const body = transport_body.body_of(connection);
         if (body.shape.buffered) return self.received_buffered(worker, connection, piece.data);
-        const bytes: *Object = @ptrFromInt(piece.owner);
-        const result = call(self, body.protocol.?, names.data_received, bytes) orelse
-            return self.fail(worker, connection, "data_received");
-        python.decref(result);
+        self.deliver(worker, connection, body, @ptrFromInt(piece.owner));
     }
 
     /// The peer said its end. True: the application wants to go on writing.
@@ -370,7 +367,7 @@ const offset_flag: usize = 1 << (@bitSizeOf(usize) - 1);
 
 /// Holds the object: a protocol that replaces itself by set_protocol must outlive its own method,
 /// which is no matter for Python code, whose frame holds it, but is for methods written in C.
-fn call(handler: *const ProtocolHandler, object: *Object, name: *Object, argument: *Object) ?*Object {
+pub fn call(handler: *const ProtocolHandler, object: *Object, name: *Object, argument: *Object) ?*Object {
     const held = python.incref(object);
     defer python.decref(held);
     defer fork_marker.stop_unless_here(handler.process);

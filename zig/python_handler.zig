@@ -8,6 +8,7 @@ const fork_marker = @import("fork_marker.zig");
 const http_input = @import("http_input.zig");
 const http_output = @import("http_output.zig");
 const kernel = @import("kernel.zig");
+const protocol_block = @import("protocol_block.zig");
 const python = @import("python.zig");
 const python_errors = @import("python_errors.zig");
 const Connection = connection_module.Connection;
@@ -109,6 +110,11 @@ pub const PythonHandler = struct {
     /// Where the next bytes are to be received to, instead of a buffer of the worker's.
     pub fn target(_: *PythonHandler, _: *PythonWorker, connection: *Connection) ?connection_module.Target {
         return if (connection.flags.http) http_input.target(HttpConnection.of(connection)) else null;
+    }
+
+    /// Where many bytes that are there are to be received to, at once.
+    pub fn block(self: *PythonHandler, worker: *PythonWorker, connection: *Connection) ?connection_module.Target {
+        return if (connection.flags.http) null else protocol_block.block(&self.protocols, worker, connection);
     }
 
     /// The time that `handler_until_ns` named has come.

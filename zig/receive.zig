@@ -1,5 +1,6 @@
 //! Receiving: the one receive in flight per connection (F32), and who owns each buffer.
-//! Never parses, and never keeps a provided buffer beyond its completion.
+//! Never parses, and never keeps a provided buffer beyond its completion. What comes in bulk is
+//! received by bulk.zig.
 //!
 //! A provided buffer is the kernel's from `publish` until a completion names it, ours from there
 //! until `recycle`, which follows within the same completion: the handler copies what it keeps.
@@ -10,6 +11,7 @@ const std = @import("std");
 const kernel = @import("kernel.zig");
 const poison = @import("poison.zig");
 const linux = kernel.linux;
+const bulk = @import("bulk.zig");
 const closing = @import("closing.zig");
 const BufferGroup = @import("buffer_group.zig").BufferGroup;
 const Connection = @import("connection.zig").Connection;
@@ -38,21 +40,28 @@ pub fn deinit_buffers(worker: anytype) void {
 
 /// Arms or cancels the receive, as the connection's state wants it. False: no entry was free.
 pub fn adjust(worker: anytype, connection: *Connection) bool {
-    const flags = connection.flags;
-    const wanted = !flags.peer_ended and switch (connection.phase) {
-        .open => !flags.paused and !flags.choked and connection.held_first == null,
-        .lingering => true,
-        else => false,
-    };
-    if (wanted and connection.receive == .none) return arm(worker, connection);
-    if (!wanted and connection.receive == .armed and connection.phase != .flushing) {
+    const wants = wanted(connection);
+    if (wants and connection.receive == .none) return arm(worker, connection);
+    const outdated = connection.flags.bulk and !connection.flags.awaits_bytes and connection.phase == .open;
+    if ((!wants or outdated) and connection.receive == .armed and connection.phase != .flushing) {
         if (!worker.issue_cancel(connection, .receive)) return false;
         connection.receive = .cancelling;
     }
     return true;
 }
 
+/// Whether bytes are wanted now.
+pub inline fn wanted(connection: *const Connection) bool {
+    const flags = connection.flags;
+    return !flags.peer_ended and switch (connection.phase) {
+        .open => !flags.paused and !flags.choked and connection.held_first == null,
+        .lingering => true,
+        else => false,
+    };
+}
+
 fn arm(worker: anytype, connection: *Connection) bool {
+    if (bulk.waits(connection)) return bulk.arm(worker, connection);
     const sqe = worker.issue(connection, .receive) orelse return false;
     sqe.opcode = .RECV;
     sqe.fd = connection.fd;
@@ -112,13 +121,12 @@ fn recycle(worker: anytype, cqe: *const linux.io_uring_cqe) void {
 }
 
 pub fn completed(worker: anytype, connection: *Connection, cqe: *const linux.io_uring_cqe) void {
+    if (connection.flags.awaits_bytes) return bulk.ready(worker, connection, cqe);
     const buffer = claim(worker, connection, cqe);
     if (cqe.res > 0) {
         const length: usize = @intCast(cqe.res);
-        worker.metrics.bytes_received += length;
-        worker.metrics.messages_received += 1;
-        connection.last_receive_ns = worker.now_ns;
-        take(worker, connection, buffer[0..length]);
+        if (length == worker.config.buffer_size) bulk.filled(worker, connection, cqe);
+        arrived(worker, connection, buffer[0..length]);
     }
     recycle(worker, cqe);
     if (cqe.flags & linux.IORING_CQE_F_MORE != 0) return;
@@ -127,8 +135,16 @@ pub fn completed(worker: anytype, connection: *Connection, cqe: *const linux.io_
     ended(worker, connection, cqe.res);
 }
 
+/// Bytes have come: they are counted, and go where they are wanted.
+pub inline fn arrived(worker: anytype, connection: *Connection, data: []const u8) void {
+    worker.metrics.bytes_received += data.len;
+    worker.metrics.messages_received += 1;
+    connection.last_receive_ns = worker.now_ns;
+    take(worker, connection, data);
+}
+
 /// The receive that wrote there is complete; its handler may have taken it over.
-fn release_target(worker: anytype, connection: *Connection) void {
+pub fn release_target(worker: anytype, connection: *Connection) void {
     const target = connection.target orelse return;
     connection.target = null;
     worker.handler.release(target.owner);
@@ -147,7 +163,7 @@ fn claim(worker: anytype, connection: *Connection, cqe: *const linux.io_uring_cq
 }
 
 /// The receive is over: find out why, and whether it is to be armed again.
-fn ended(worker: anytype, connection: *Connection, res: i32) void {
+pub fn ended(worker: anytype, connection: *Connection, res: i32) void {
     worker.mark_dirty(connection);
     if (res > 0) {
         if (worker.config.multishot_recv != 0) worker.metrics.rearms += 1;

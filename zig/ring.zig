@@ -345,6 +345,11 @@ pub const Ring = struct {
         return kernel.accept_nonblocking(listener);
     }
 
+    /// Receives what lies in a socket: how much it was, 0 at its end, or -errno. Never blocks.
+    pub fn receive_now(_: *Ring, socket: i32, memory: []u8) i32 {
+        return kernel.receive(socket, @intFromPtr(memory.ptr), memory.len);
+    }
+
     /// Sends a part of a file on a socket: how many bytes the socket took, or -errno.
     pub fn send_file(_: *Ring, socket: i32, file: i32, offset: u64, count: usize) i32 {
         return kernel.send_file(socket, file, offset, count);

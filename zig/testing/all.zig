@@ -6,6 +6,7 @@ test {
     _ = @import("rows_queues.zig");
     _ = @import("rows_accept.zig");
     _ = @import("rows_receive.zig");
+    _ = @import("rows_bulk.zig");
     _ = @import("rows_send.zig");
     _ = @import("rows_file.zig");
     _ = @import("rows_time.zig");

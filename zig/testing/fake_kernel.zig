@@ -47,6 +47,8 @@ pub const Counts = struct {
     sends: u64 = 0,
     polls: u64 = 0,
     file_sends: u64 = 0,
+    /// Receives at once.
+    blocks: u64 = 0,
     file_bytes: u64 = 0,
     cancels: u64 = 0,
     timeouts: u64 = 0,

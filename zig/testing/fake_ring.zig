@@ -10,6 +10,7 @@ const Kernel = @import("fake_kernel.zig").Kernel;
 const errnos = @import("fake_errnos.zig");
 const strays = @import("fake_strays.zig");
 const fake_files = @import("fake_files.zig");
+const fake_receive = @import("fake_receive.zig");
 const Sqe = linux.io_uring_sqe;
 const Cqe = linux.io_uring_cqe;
 const assert = std.debug.assert;
@@ -232,6 +233,16 @@ pub const FakeRing = struct {
             if (sends and sqe.fd == socket) self.kernel.violated("a file overtakes a queued entry", sqe.user_data);
         }
         return fake_files.send(self.kernel, socket, file, offset, count);
+    }
+
+    /// Between two receives: one in flight, or queued, would take bytes that come after or before.
+    pub fn receive_now(self: *FakeRing, fd: i32, memory: []u8) i32 {
+        for (0..self.sq_pending()) |i| {
+            const sqe = self.pending_at(@intCast(i));
+            if ((sqe.opcode == .RECV or sqe.opcode == .CLOSE) and sqe.fd == fd)
+                self.kernel.violated("a receive overtakes a queued entry", sqe.user_data);
+        }
+        return fake_receive.receive(self.kernel, fd, memory);
     }
 
     pub fn accept_now(self: *FakeRing, fd: i32) i32 {

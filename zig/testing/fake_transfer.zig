@@ -9,7 +9,9 @@ const negative = kernel_abi.negative;
 const Network = @import("fake_network.zig");
 const errnos = @import("fake_errnos.zig");
 
-const poll_out = std.os.linux.POLL.OUT;
+const poll_abi = std.os.linux.POLL;
+const poll_in = poll_abi.IN;
+const poll_out = poll_abi.OUT;
 
 /// Multishots deliver this often in a row before others have their turn, as Linux does.
 const multishot_retries = 32;
@@ -103,10 +105,12 @@ fn begin_stream(kernel: anytype, index: u32, socket: *Network.Socket) bool {
         },
         .POLL_ADD => {
             kernel.counts.polls += 1;
-            if (socket.sender != null) kernel.violated("a wait for room beside a send", operation.sqe.user_data);
-            if (operation.sqe.rw_flags != poll_out or operation.sqe.len != 0)
-                kernel.violated("a poll of something else than room", operation.sqe.user_data);
-            socket.sender = index;
+            const bytes = operation.sqe.rw_flags == poll_in;
+            if (!bytes and operation.sqe.rw_flags != poll_out or operation.sqe.len != 0)
+                kernel.violated("a poll of something else than bytes or room", operation.sqe.user_data);
+            const place = if (bytes) &socket.receiver else &socket.sender;
+            if (place.* != null) kernel.violated("a wait beside what it stands for", operation.sqe.user_data);
+            place.* = index;
         },
         .CONNECT => socket.connector = index,
         else => {},
@@ -224,7 +228,8 @@ fn receive(kernel: anytype, index: u32, most: u32) void {
         if (result <= 0) return finish_receive(kernel, index, result);
         if (kernel.sabotages(.swap_received) and result > 1)
             std.mem.swap(u8, &memory[0], &memory[@intCast(result - 1)]);
-        const flags = take_buffer(kernel, index, bid);
+        const more: u32 = if (socket.inbound.length() > 0) linux.IORING_CQE_F_SOCK_NONEMPTY else 0;
+        const flags = take_buffer(kernel, index, bid) | more;
         if (!operation.is_multishot() or ends_here(kernel)) return kernel.finish(index, result, flags);
         kernel.post_more(index, result, flags);
     }
@@ -288,19 +293,24 @@ fn send_parts(kernel: anytype, index: u32) i32 {
     return @intCast(total);
 }
 
-/// Waits for room to send into, or for the peer's end.
+/// Waits for bytes, or for room to send into, or for the peer's end.
 fn poll(kernel: anytype, index: u32) void {
     const socket = kernel.operations.items[index].socket.?;
     if (kernel.strikes(.poll_passing)) return kernel.finish(index, kernel.one_of(&errnos.poll_passing), 0);
     if (kernel.strikes(.poll_error)) return kernel.finish(index, socket.inject(kernel.one_of(&errnos.poll_fatal)), 0);
+    const asked: i32 = @intCast(kernel.operations.items[index].sqe.rw_flags);
     const early = kernel.strikes(.poll_early);
-    const events = if (early) poll_out else events_of(socket);
+    const events = if (early) asked else if (asked == poll_in) events_of_bytes(socket) else events_of(socket);
     if (events != 0) kernel.finish(index, events, 0);
+}
+
+fn events_of_bytes(socket: *const Network.Socket) i32 {
+    if (socket.broken) return poll_in | poll_abi.ERR | poll_abi.HUP;
+    return if (socket.inbound.length() > 0 or socket.peer_ended) poll_in else 0;
 }
 
 /// Like Linux, writable from a third of the room on, while a send takes what there is.
 fn events_of(socket: *const Network.Socket) i32 {
-    const poll_abi = std.os.linux.POLL;
     if (socket.broken) return poll_out | poll_abi.ERR | poll_abi.HUP;
     if (socket.peer_closed) return poll_out;
     return if (3 * socket.outbound.space() >= socket.outbound.capacity) poll_out else 0;

@@ -74,6 +74,10 @@ pub const Application = struct {
     chunk_chance: u16 = 0,
     /// A receive goes into memory of the application's own, of a thousand.
     target_chance: u16 = 0,
+    /// A connection that asks for a block to receive into gets one, of a thousand times.
+    block_chance: u16 = 0,
+    /// Blocks that were made.
+    blocks: u64 = 0,
     owners: Owners,
     accept_failures: u64 = 0,
     close_failures: u64 = 0,

@@ -73,6 +73,22 @@ pub const Handler = struct {
         return self.app.owners.target();
     }
 
+    /// Only who wants bytes is asked for a block, and may change its mind meanwhile.
+    pub fn block(self: *Handler, worker: anytype, connection: *Connection) ?connection_module.Target {
+        const app = self.app;
+        const session = self.session_of(connection);
+        if (connection.target != null) app.violated("a second place to receive into", session);
+        const unwanted = connection.flags.paused or connection.flags.choked or connection.phase != .open;
+        if (unwanted) app.violated("a block that nobody wants", session);
+        if (connection.held_first != null) app.violated("a block before bytes that are held", session);
+        if (!app.kernel.chance(app.block_chance)) return null;
+        app.blocks += 1;
+        if (app.kernel.chance(app.pause_chance)) {
+            if (session.mode == .close_after) app.finish(worker, session) else app.pause(worker, session);
+        }
+        return app.owners.target();
+    }
+
     pub fn expired(self: *Handler, worker: anytype, connection: *Connection) void {
         time.expired(self.app, worker, self.session_of(connection));
     }

@@ -60,7 +60,7 @@ fn StageType(comptime RingT: type) type {
                 while (self.ring.cq_ready() > 0) {
                     const cqe = self.ring.cqe_at(0).*;
                     self.ring.advance_cq(1);
-                    // That more lies in the socket is a hint, which the worker does without.
+                    // That more lies in the socket is a hint, not every kernel's for every kind of socket.
                     const flags = cqe.flags & ~@as(u32, linux.IORING_CQE_F_SOCK_NONEMPTY);
                     self.outcomes[self.count] = .{ .user_data = cqe.user_data, .res = cqe.res, .flags = flags };
                     self.count += 1;
@@ -155,6 +155,39 @@ test "alike: what waits is cancelled by its user_data, what does not is not foun
             try stage.peer_sends("nobody reads this");
             stage.cancel(1, 4);
             try stage.settle();
+        }
+    });
+}
+
+test "alike: a wait for bytes takes none, ends by a cancel, and sees an end" {
+    try both(struct {
+        fn run(stage: anytype) !void {
+            @memset(&stage.memory, '.');
+            for (0..3) |round| {
+                if (round == 1) try stage.peer_sends("there");
+                stage.entry(.POLL_ADD, stage.ours, 1).rw_flags = linux.POLL.IN;
+                try stage.settle();
+                if (round == 0) try stage.peer_sends("first");
+                try stage.settle();
+            }
+            const all = stage.ring.receive_now(stage.ours, &stage.memory);
+            try expectEqual(10, all);
+            try expectEqual(kernel.negative(.AGAIN), stage.ring.receive_now(stage.ours, stage.memory[10..]));
+            stage.entry(.POLL_ADD, stage.ours, 2).rw_flags = linux.POLL.IN;
+            try stage.settle();
+            stage.cancel(2, 3);
+            try stage.settle();
+            stage.recv_multishot(4); // in the same place
+            try stage.peer_sends("more");
+            try stage.settle();
+            stage.cancel(4, 5);
+            try stage.settle();
+            _ = linux.shutdown(stage.theirs, linux.SHUT.WR);
+            stage.entry(.POLL_ADD, stage.ours, 6).rw_flags = linux.POLL.IN;
+            try stage.settle();
+            // That it is an end is for the receive to say, and epoll is not asked.
+            stage.outcomes[stage.count - 1].res &= ~@as(i32, linux.EPOLL.RDHUP);
+            try expectEqual(0, stage.ring.receive_now(stage.ours, &stage.memory));
         }
     });
 }

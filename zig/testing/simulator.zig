@@ -25,8 +25,10 @@ pub const Verdict = struct {
     bytes: u64,
     connections: u64,
     sabotaged: u64,
-    /// Places of the application's own that were received into, and pieces that grew in the queue.
+    /// Places of the application's own that were received into, blocks for receives in bulk, and
+    /// pieces that grew in the queue.
     targets: u64,
+    blocks: u64,
     extended: u64,
     struck: faults_module.Struck,
 };
@@ -55,6 +57,7 @@ pub fn SimulatorType(comptime Ring: type) type {
             if (random.boolean()) model.app.time_chance = 1 + random.uintLessThan(u16, 300);
             if (random.boolean()) model.app.chunk_chance = 1 + random.uintLessThan(u16, 1000);
             if (random.boolean()) model.app.target_chance = 1 + random.uintLessThan(u16, 1000);
+            if (random.uintLessThan(u8, 4) != 0) model.app.block_chance = if (random.boolean()) 1000 else 900;
             if (random.uintLessThan(u8, 8) == 0) kernel.clock_step_ns = 1 + random.uintLessThan(u64, 4_000_000);
             add_peers(model, random);
             play(model, random);
@@ -67,7 +70,8 @@ pub fn SimulatorType(comptime Ring: type) type {
                 .bytes = total_bytes(model),
                 .connections = model.worker.metrics.accepted + model.worker.metrics.connected,
                 .sabotaged = kernel.counts.sabotaged,
-                .targets = model.app.owners.targets,
+                .targets = model.app.owners.targets - model.app.blocks,
+                .blocks = model.app.blocks,
                 .extended = model.app.owners.extended,
                 .struck = kernel.struck,
             };
@@ -210,18 +214,20 @@ test "the simulator's smoke seeds, in which every fault strikes" {
     var struck = faults_module.Struck.initFill(0);
     var lent: u64 = 0;
     var extended: u64 = 0;
+    var blocks: u64 = 0;
     for (0..120) |seed| {
         const verdict = try expect_sound(seed);
         for (std.enums.values(faults_module.Faults.Kind)) |kind| struck.getPtr(kind).* += verdict.struck.get(kind);
         lent += verdict.targets;
         extended += verdict.extended;
+        blocks += verdict.blocks;
     }
     for (std.enums.values(faults_module.Faults.Kind)) |kind| {
         if (struck.get(kind) > 0) continue;
         std.debug.print("\nnever struck: {s}\n", .{@tagName(kind)});
         return error.FaultThatNeverStrikes;
     }
-    try std.testing.expect(lent > 0 and extended > 0);
+    try std.testing.expect(lent > 0 and extended > 0 and blocks > 1000);
 }
 
 /// A run that fails, or trips one of the worker's own assertions: in a child, whose end tells.
