@@ -58,7 +58,7 @@ FAKES = [
     f"testing/fake_{name}"
     for name in (
         "ring", "kernel", "transfer", "operation", "network", "buffers", "completions", "faults",
-        "files", "strays", "errnos",
+        "files", "strays", "errnos", "receive",
     )
 ]  # fmt: skip
 
@@ -68,7 +68,7 @@ ZIG_LAYERS: Layers = (
     ("abi",),
     ("python_worker",),
     ("ring_types",),
-    ("*_object", "*_handler", "transport_body", "ring_fields", "request_*", "http_*"),
+    ("*_object", "*_handler", "*_block", "transport_body", "ring_fields", "request_*", "http_*"),
     ("ring_batch", "ring_closing"),
     ("ring_state",),
     ("sqe_object", "sqe_fields", "cqe_object", "batch_object", "bell_object"),
@@ -81,7 +81,7 @@ ZIG_LAYERS: Layers = (
     ("http1*",),
     ("engine",),
     ("worker",),
-    ("accept", "closing", "connect", "receive", "send", "timing"),
+    ("accept", "bulk", "closing", "connect", "receive", "send", "timing"),
     ("worker_config",),
     ("connection", "deadlines", "mailbox", "buffer_group", "metrics", "pool", "probe*"),
     ("any_ring",),
@@ -98,10 +98,11 @@ ZIG_LAYERS: Layers = (
 # An SQE's attributes and its methods are one type.
 UNITS: Layers = (
     ("sqe_object", "sqe_fields"),
-    ("accept", "closing", "connect", "receive", "send", "timing"),
+    ("accept", "bulk", "closing", "connect", "receive", "send", "timing"),
     ("testing/model_application", "testing/model_time"),
     (
         "python_handler",
+        "protocol_block",
         "protocol_handler",
         "transport_body",
         "transport_object",
