@@ -35,13 +35,13 @@ BUDGETS = {
     ("pipelined", "io_uring"): Budget(1513, 544, 3.0),
     ("post", "io_uring"): Budget(3054, 3128, 6.8),
     ("wsgi", "io_uring"): Budget(4108, 3914, 60.8),
-    ("echo", "io_uring"): Budget(1043, 1372, 13.8),
+    ("echo", "io_uring"): Budget(1089, 1372, 13.8),
     ("hello", "epoll"): Budget(2793, 615, 3.8),
     ("headers", "epoll"): Budget(4772, 615, 3.8),
     ("pipelined", "epoll"): Budget(1528, 544, 3.0),
     ("post", "epoll"): Budget(3297, 3217, 6.8),
     ("wsgi", "epoll"): Budget(4323, 3914, 60.8),
-    ("echo", "epoll"): Budget(1276, 1371, 13.8),
+    ("echo", "epoll"): Budget(1334, 1371, 13.8),
 }
 
 
