@@ -57,7 +57,8 @@ class EngineConfig:
     """Receive buffers that all connections of a worker share. A power of two."""
 
     buffer_size: int = 16 * KIB
-    """The size of one: what a single data_received gives at most."""
+    """The size of one: what a single data_received gives at most, unless more lies in the socket:
+    then up to 128 KiB."""
 
     max_connections: int = 16384
     """Connections a worker keeps open. Further ones wait in the backlog until one ends; those
