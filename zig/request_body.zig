@@ -7,6 +7,7 @@
 
 const std = @import("std");
 const http1 = @import("http1.zig");
+const protocol_handler = @import("protocol_handler.zig");
 const python = @import("python.zig");
 const request_text = @import("request_text.zig");
 const Guard = @import("guard.zig").Guard;
@@ -158,7 +159,7 @@ pub fn create_alone(request_type: *Object, limits: *const http1.Limits, bytes: [
             const object = c.PyType_GenericAlloc(request_type, 0) orelse return null;
             const self = body(object);
             fill(self, &parser.head, bytes);
-            self.set_content(python.incref(content));
+            self.content = python.incref(content);
             if (self.own()) return object;
             python.decref(object);
             return c.PyErr_NoMemory();
