@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from typing import Any
 from pyuring import Protocol, Transport, Worker, addresses
 
 PATIENCE = 10.0
+# Free-threaded CPython 3.13 keeps types, and what they hold, for ever once a thread was started.
+TYPES_STAY = sys.version_info < (3, 14) and not getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 def connect(address: str, source: tuple[str, int] | None = None) -> socket.socket:
