@@ -158,6 +158,35 @@ def test_what_came_of_a_block_is_read_before_the_client_is_missed() -> None:
         assert got.get(timeout=PATIENCE) == b"b" * 1234
 
 
+def test_a_reader_that_is_content_with_less_gets_each_byte_once(rng: random.Random) -> None:
+    data = rng.randbytes(400_000)
+    parts = [data[:30_000], data[30_000:70_000], data[70_000:]]
+    go_on: SimpleQueue[None] = SimpleQueue()
+
+    def handler(request: Request) -> bytes:
+        stream = request.stream
+        stream._ask(200_000)  # as a reader does that has read on before this is carried out
+        go_on.put(None)
+        until(lambda: came() >= 30_000, "the first part")
+        stream._ask(1)  # the block goes up while a receive into the rest of it is under way
+        first = stream.read(30_000)
+        go_on.put(None)
+        return first + stream.read()
+
+    with served(handler) as engine, Client(engine.address) as client:
+
+        def came() -> int:
+            return engine.metrics().bytes_received - len(head)
+
+        head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(data)
+        client.send(head)
+        for part in parts[:2]:
+            go_on.get(timeout=PATIENCE)
+            client.send(part)
+        client.send(parts[2])
+        assert client.reply().body == data
+
+
 def test_the_next_request_is_not_taken_for_the_unread_rest_of_a_body() -> None:
     with served(lambda request: "no", drain_unread=MIB) as engine:
         with Client(engine.address) as client:

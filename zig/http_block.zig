@@ -37,14 +37,26 @@ pub const Block = struct {
 
     /// Takes received bytes in, those that have room; returns how many. Null with an exception set.
     pub fn put(self: *Block, connection: *Connection, data: []const u8) ?usize {
-        if (connection.target) |lent| if (lent.memory.ptr == data.ptr) {
-            connection.target = null; // the receive is complete
-            const owner: *Object = @ptrFromInt(lent.owner);
-            if (self.object != null) python.decref(owner) else self.object = owner;
-            assert(self.object == owner);
-            self.filled += data.len;
+        const lent = connection.target orelse return self.copy(data);
+        const owner: *Object = @ptrFromInt(lent.owner);
+        if (lent.memory.ptr != data.ptr) {
+            assert(self.object != owner); // else the receive under way would write over them
+            return self.copy(data);
+        }
+        connection.target = null; // the receive is complete
+        if (self.object == null and data.ptr == room_of(owner).ptr) {
+            self.object = owner;
+            self.filled = data.len;
             return data.len;
-        };
+        }
+        defer python.decref(owner);
+        // What was before these bytes has gone up meanwhile, so they begin a block of their own.
+        if (self.object != owner) return self.copy(data);
+        self.filled += data.len;
+        return data.len;
+    }
+
+    fn copy(self: *Block, data: []const u8) ?usize {
         const object = self.object orelse {
             self.object = c.PyBytes_FromStringAndSize(data.ptr, @intCast(data.len)) orelse return null;
             self.filled = data.len;
