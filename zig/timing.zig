@@ -62,7 +62,10 @@ pub fn run_due(worker: anytype) void {
 /// Sets the connection's deadline from its present state, unless an earlier one stands.
 pub fn refresh(worker: anytype, connection: *Connection) void {
     const at = due_at(worker, connection);
-    if (at != never) worker.deadlines.set_at_latest(connection.slot, at);
+    if (at == never) return;
+    worker.deadlines.set_at_latest(connection.slot, at);
+    // Between two turns nothing has been waited for yet that would tell a gap from here on.
+    worker.wake_by_ns = @min(worker.wake_by_ns, at);
 }
 
 fn due_at(worker: anytype, connection: *const Connection) u64 {
