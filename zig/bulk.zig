@@ -18,7 +18,7 @@ const assert = std.debug.assert;
 /// So many receives in a row that a buffer would have held, and the buffers do again.
 pub const shorts_max = 8;
 
-/// A receive buffer has come full. If the socket has more, and the kernel says so, that comes by
+/// A receive buffer has come full. If the socket has more, as kernels say since 5.19, that comes by
 /// blocks: the receive in flight ends first.
 pub noinline fn filled(worker: anytype, connection: *Connection, cqe: *const linux.io_uring_cqe) void {
     if (cqe.flags & linux.IORING_CQE_F_SOCK_NONEMPTY == 0) return;
@@ -43,6 +43,7 @@ pub noinline fn arm(worker: anytype, connection: *Connection) bool {
     sqe.rw_flags = linux.POLL.IN;
     connection.flags.awaits_bytes = true;
     connection.receive = .armed;
+    connection.last_receive_ns = worker.now_ns; // between two ways to receive nobody is idle (F62)
     return true;
 }
 
@@ -52,6 +53,7 @@ pub noinline fn ready(worker: anytype, connection: *Connection, cqe: *const linu
     connection.flags.awaits_bytes = false;
     connection.receive = .none;
     if (cqe.res < 0) return receive.ended(worker, connection, cqe.res);
+    connection.last_receive_ns = worker.now_ns; // something came, whoever will receive it, and when
     worker.mark_dirty(connection);
     if (connection.phase != .open or !receive.wanted(connection)) return; // the bytes wait in the socket
     connection.target = worker.handler.block(worker, connection) orelse return refuse(connection);
