@@ -89,6 +89,26 @@ test "who has no block for a connection is asked once" {
     try rows.end(model);
 }
 
+test "test_f62 who changes its way to receive after the clock has jumped has not been idle" {
+    var options = tiers[0];
+    options.config.idle_timeout_ns = 10 * rows.second;
+    const model = try start(options, .sink);
+    defer model.destroy();
+    const socket = try rows.open(model);
+    const session = rows.session_of(model, socket);
+    var sent: u64 = 0;
+    try pour(model, socket, &sent, 20_000);
+    try take_all(model, session, sent);
+    model.turn(0);
+    try expect(session.connection.?.flags.awaits_bytes);
+    model.app.block_chance = 0;
+    model.kernel.now_ns += 60 * rows.second;
+    try pour(model, socket, &sent, 100);
+    try take_all(model, session, sent);
+    try expect(session.state == .live);
+    try rows.end(model);
+}
+
 test "test_f33 an application that pauses in bulk holds nothing" {
     const model = try start(.{}, .sink);
     defer model.destroy();

@@ -108,6 +108,19 @@ test "test_f62 who found no buffer after the clock has jumped has not been idle"
     try rows.end(model);
 }
 
+test "test_f62 a connection begun just before the clock has jumped gets its chance" {
+    const model = try rows.start(with_idle(200 * rows.second), .echo);
+    defer model.destroy();
+    const socket = try rows.open(model);
+    _ = rows.write(model, socket, 0, 10);
+    model.turn(null); // it would have waited for as long as that
+    const session = try model.connect_out(model.peers.random_peer(null), .succeed, 100 * rows.ms);
+    model.kernel.now_ns += 60 * rows.second; // before its operation was submitted
+    model.turns(5);
+    try expect(session.state == .live or session.state == .lost and session.reason == 0);
+    try rows.end(model);
+}
+
 test "a deadline of the handler's is told once, when it has come" {
     const model = try rows.start(.{}, .sink);
     defer model.destroy();
