@@ -18,8 +18,8 @@ const assert = std.debug.assert;
 /// So many receives in a row that a buffer would have held, and the buffers do again.
 pub const shorts_max = 8;
 
-/// A receive buffer has come full. If the socket has more, as kernels say since 5.19, that comes by
-/// blocks: the receive in flight ends first.
+/// A receive buffer has come full. If the socket has more, and the kernel says so, that comes
+/// by blocks: the receive in flight ends first.
 pub noinline fn filled(worker: anytype, connection: *Connection, cqe: *const linux.io_uring_cqe) void {
     if (cqe.flags & linux.IORING_CQE_F_SOCK_NONEMPTY == 0) return;
     const flags = &connection.flags;

@@ -84,8 +84,8 @@ pub const last_chunk = "0\r\n\r\n";
 
 /// RFC 9110 §5.6.2: a field's name is a token.
 pub fn is_token(name: []const u8) bool {
-    if (name.len > 0 and http1_scan.passes(.name, name)) return true; // nearly all
     if (name.len == 0) return false;
+    if (http1_scan.passes(.name, name)) return true; // nearly all
     for (name) |byte| if (!token_bytes[byte]) return false;
     return true;
 }

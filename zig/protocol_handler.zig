@@ -314,7 +314,7 @@ pub const ProtocolHandler = struct {
         const text = c.PyUnicode_FromString(where) orelse return c.PyErr_WriteUnraisable(null);
         defer python.decref(text);
         var args = [_]*Object{ self.hooks, self.hooks, failure, text, transport orelse python.none };
-        const result = c.PyObject_VectorcallMethod(names.exception, args[1..].ptr, 4 | offset_flag, null) orelse
+        const result = c.PyObject_VectorcallMethod(names.exception, args[1..].ptr, 4 | python.arguments_offset, null) orelse
             return c.PyErr_WriteUnraisable(null);
         python.decref(result);
     }
@@ -362,9 +362,6 @@ fn try_has(class: *Object, name: [*:0]const u8) ?void {
     return null;
 }
 
-/// PY_VECTORCALL_ARGUMENTS_OFFSET: the callee may use the entry before the arguments.
-const offset_flag: usize = 1 << (@bitSizeOf(usize) - 1);
-
 /// Holds the object: a protocol that replaces itself by set_protocol must outlive its own method,
 /// which is no matter for Python code, whose frame holds it, but is for methods written in C.
 pub fn call(handler: *const ProtocolHandler, object: *Object, name: *Object, argument: *Object) ?*Object {
@@ -372,7 +369,7 @@ pub fn call(handler: *const ProtocolHandler, object: *Object, name: *Object, arg
     defer python.decref(held);
     defer fork_marker.stop_unless_here(handler.process);
     var args = [_]*Object{ object, object, argument };
-    return c.PyObject_VectorcallMethod(name, args[1..].ptr, 2 | offset_flag, null);
+    return c.PyObject_VectorcallMethod(name, args[1..].ptr, 2 | python.arguments_offset, null);
 }
 
 fn call_plain(handler: *const ProtocolHandler, object: *Object, name: *Object) ?*Object {
@@ -380,7 +377,7 @@ fn call_plain(handler: *const ProtocolHandler, object: *Object, name: *Object) ?
     defer python.decref(held);
     defer fork_marker.stop_unless_here(handler.process);
     var args = [_]*Object{ object, object };
-    return c.PyObject_VectorcallMethod(name, args[1..].ptr, 1 | offset_flag, null);
+    return c.PyObject_VectorcallMethod(name, args[1..].ptr, 1 | python.arguments_offset, null);
 }
 
 fn clear(place: *?*Object) void {
